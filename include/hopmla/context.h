@@ -32,7 +32,7 @@ enum {
     HOPMLA_CPU_ISA_AUTO = 0,
     HOPMLA_CPU_ISA_PORTABLE = 1,
     HOPMLA_CPU_ISA_AVX2 = 2,   /**< AVX2, FMA, F16C */
-    HOPMLA_CPU_ISA_AVX512 = 3  /**< AVX-512 F, BW, DQ, VL; its BF16 dot products where the processor has them */
+    HOPMLA_CPU_ISA_AVX512 = 3  /**< AVX-512 F, BW, DQ, VL */
 };
 
 /** Severity of a log line; stored as int32_t. */
@@ -56,7 +56,8 @@ enum {
     HOPMLA_MEMORY_WORKSPACE = 5  /**< device memory that holds partial results, and what hopmla_memory_alloc gives */
 };
 
-/** Allocates memory. "Device memory" is host memory on the CPU backend. On CUDA the device context is current.
+/** Allocates memory. "Device memory" is host memory on the CPU backend. On CUDA the device context is current, but for
+ * HOST memory, which may be asked for under a pool's mutex: the callback must not call the library.
  *
  * @param user       the pointer given with the callback
  * @param size       bytes, at least 1
@@ -72,7 +73,8 @@ typedef void (*hopmla_free_fn)(void *user, void *address, uint64_t size, int32_t
 typedef struct hopmla_context_options {
     uint32_t struct_size;
     int32_t backend;              /**< HOPMLA_BACKEND_* */
-    int32_t device;               /**< CUDA device ordinal; its primary context is used. Ignored when cu_context is set */
+    int32_t device;               /**< CUDA device ordinal, 0 or more; its primary context is used. Ignored when cu_context
+                                       is set, and on CPU */
     int32_t cpu_threads;          /**< threads of the CPU backend, the calling one counted; 0: one per core this process may use; at most 1024 */
     int32_t cpu_isa;              /**< HOPMLA_CPU_ISA_*; one that the processor lacks is UNSUPPORTED */
     int32_t log_level;            /**< lines above this level are not made; 0: none */

@@ -10,7 +10,8 @@
  *
  * Every function is thread-safe on distinct objects. NULL as stream is the default stream (of the context on CUDA, the
  * calling thread on CPU). On CPU everything has finished when the call returns; a stream there exists so that capture
- * works the same. Statuses common to all: OK, NULL, DRIVER, DRIVER_STICKY. */
+ * works the same. Statuses common to all: OK, NULL, MISMATCH for an object of another context, OUT_OF_HOST_MEMORY,
+ * DRIVER, DRIVER_STICKY; copies and fills of more than 2^47 bytes are ARGUMENT. */
 
 #ifdef __cplusplus
 extern "C" {
@@ -35,7 +36,7 @@ HOPMLA_API void hopmla_memory_free(hopmla_context *context, void *memory, uint64
 
 /** Enqueues a copy in any direction between host and device. Pageable host memory is read before the call returns;
  * a copy to pageable host memory has finished when it returns; pinned memory must stay valid until the stream is there.
- * Capturable with pinned and device memory. */
+ * Capturable with pinned and device memory. @return also CAPTURE for pageable memory while the stream is captured. */
 HOPMLA_API hopmla_status hopmla_memory_copy(hopmla_context *context, void *destination, const void *source,
                                             uint64_t bytes, hopmla_stream stream, hopmla_error *error);
 
@@ -52,7 +53,7 @@ HOPMLA_API void hopmla_stream_destroy(hopmla_context *context, hopmla_stream str
 /** Waits until the stream's work has finished, and reports what failed in it. @return also CAPTURE. */
 HOPMLA_API hopmla_status hopmla_stream_synchronize(hopmla_context *context, hopmla_stream stream, hopmla_error *error);
 
-/** Makes later work of the stream wait for the event. Capturable. */
+/** Makes later work of the stream wait for the event. Capturable: the event is then one from outside the capture. */
 HOPMLA_API hopmla_status hopmla_stream_wait_event(hopmla_context *context, hopmla_stream stream, hopmla_event event,
                                                   hopmla_error *error);
 

@@ -48,7 +48,8 @@ HOPMLA_API hopmla_status hopmla_decode_paged_workspace(hopmla_context *context, 
  * @param q_lens    [batch] int32, 0 … max_q_tokens, or NULL: max_q_tokens each
  * @param workspace device memory as hopmla_decode_paged_workspace says
  * A length outside its range is cut to it and reported in the error word. Enqueues; capturable.
- * @return OK, NULL, STRUCT_SIZE, STRUCT_TAIL, ENUM, ARGUMENT, OVERFLOW, ALIGNMENT, MISMATCH, DRIVER, DRIVER_STICKY. */
+ * @return OK, NULL, STRUCT_SIZE, STRUCT_TAIL, ENUM, ARGUMENT (a workspace that is too small too: error->value says what
+ *         is needed), OVERFLOW, ALIGNMENT, MISMATCH, DRIVER, DRIVER_STICKY. */
 HOPMLA_API hopmla_status hopmla_decode_paged_prepare(hopmla_context *context, const hopmla_paged_desc *desc,
                                                      const int32_t *kv_lens, const int32_t *q_lens, void *workspace,
                                                      uint64_t workspace_bytes, hopmla_stream stream,
@@ -61,8 +62,10 @@ HOPMLA_API hopmla_status hopmla_decode_paged_prepare(hopmla_context *context, co
  * @param rope         pages of [64, 64] rotary values, or NULL
  * @param block_table  [batch, table_stride] int32. Entries that a row's length does not need are never read; one outside
  *                     0 … pages − 1 that it needs is reported in the error word, and the page counts as all zeros
- * Other parameters as for hopmla_decode. Enqueues; capturable.
- * @return as for hopmla_decode. */
+ * Other parameters as for hopmla_decode. Enqueues; capturable. With args->rows 0 nothing is enqueued.
+ * @return as for hopmla_decode, and what hopmla_decode_paged_prepare says of desc and workspace. Page and row strides
+ *         are checked here, since what 0 means depends on rope: below 2^40, rows and pages not overlapping, else
+ *         ARGUMENT or ALIGNMENT. */
 HOPMLA_API hopmla_status hopmla_decode_paged(hopmla_context *context, const hopmla_paged_desc *desc,
                                              const hopmla_decode_args *args, const void *latent, const void *rope,
                                              const int32_t *block_table, const void *q, const void *q_rope, void *out,

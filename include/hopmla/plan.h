@@ -91,10 +91,11 @@ HOPMLA_API void hopmla_plan_destroy(hopmla_plan *plan);
  *
  * Arrays are read before it returns. Enqueues one transfer of what has changed, waits of the stream for other plans'
  * steps that touched the same pages, and the copies that forks owe. Not capturable.
- * @return OK, NULL, STALE_ID, FOREIGN_ID, DUPLICATE_ID, ENVELOPE, RANGE, MISMATCH, CAPTURE, OUT_OF_HOST_MEMORY, DRIVER,
- *         DRIVER_STICKY; STATE when the last step was started on another stream and not ended; BUSY when every staging
+ * @return OK, NULL, STALE_ID, FOREIGN_ID, DUPLICATE_ID, ENVELOPE (n_append adds up to 2^31 or more, too), RANGE,
+ *         MISMATCH, CAPTURE; STATE when the last step was started on another stream and not ended; BUSY when every staging
  *         buffer is in use, when the last step ran on another stream and is not past its fence, or when a page is still
- *         in a step of another plan that was not ended. Nothing is changed then. */
+ *         in a step of another plan that was not ended. Nothing is changed then. DRIVER or DRIVER_STICKY: the step is
+ *         open; update again or end it. */
 HOPMLA_API hopmla_status hopmla_plan_update(hopmla_plan *plan, const hopmla_seq *seqs, const uint32_t *n_append,
                                             const uint32_t *q_lens, uint32_t count, hopmla_stream stream,
                                             hopmla_error *error);
@@ -117,8 +118,9 @@ typedef struct hopmla_append_args {
     uint32_t layer;
     int32_t dtype;            /**< of both sources: the pool's own, or HOPMLA_DTYPE_FP32, rounded to nearest even */
     uint32_t reserved;        /**< 0 */
-    uint64_t tokens;          /**< rows that the sources hold. In an update within them all appended tokens must lie; under
-                                   graph replay rows beyond it are left out */
+    uint64_t tokens;          /**< rows that the sources hold, 0 … 2^31 − 1: at least those that the step appends; under
+                                   graph replay tokens beyond them are left out. With 0 nothing is enqueued, and the
+                                   sources may be NULL */
     int64_t latent_stride;    /**< between tokens; packed: 512 */
     int64_t rope_stride;      /**< between tokens; packed: 64 */
 } hopmla_append_args;
@@ -160,8 +162,9 @@ HOPMLA_API hopmla_status hopmla_gather_args_init(hopmla_gather_args *args, uint6
  * @param destination  [count, 576] of the pool's element type, device memory, 16-byte aligned, rows too
  *
  * Enqueues; capturable: rows beyond the sequence's length at replay are written as 0.
- * @return OK, NULL, STRUCT_SIZE, STRUCT_TAIL, ARGUMENT, ALIGNMENT, MISMATCH, DRIVER, DRIVER_STICKY; outside capture also
- *         RANGE when first + count exceeds the row's length or the row does not exist. */
+ * @return OK, NULL, STRUCT_SIZE, STRUCT_TAIL, ARGUMENT (first + count beyond max_kv_tokens too), ALIGNMENT, MISMATCH,
+ *         DRIVER, DRIVER_STICKY; outside capture also RANGE when first + count exceeds the row's length or the row does
+ *         not exist. */
 HOPMLA_API hopmla_status hopmla_gather(hopmla_plan *plan, const hopmla_gather_args *args, void *destination,
                                        hopmla_stream stream, hopmla_error *error);
 
@@ -171,7 +174,8 @@ typedef struct hopmla_decode_args {
     uint32_t struct_size;
     uint32_t layer;           /**< ignored by hopmla_decode_paged */
     uint32_t rows;            /**< query-token rows that q, out and lse hold: at least the sum of q_lens, at most
-                                   max_batch × max_q_tokens. Rows beyond the sum get output 0 and the empty LSE */
+                                   max_batch × max_q_tokens. Rows beyond the sum get output 0 and the empty LSE.
+                                   With 0 nothing is enqueued, and q and out may be NULL */
     float softmax_scale;      /**< factor on q·k before the softmax; no default, finite and > 0 */
     int64_t q_token_stride;   /**< packed joint: heads × 576; packed split: heads × 512 */
     int64_t q_head_stride;    /**< packed joint: 576; packed split: 512 */

@@ -121,7 +121,7 @@ typedef struct hopmla_pool_stats {
     uint32_t sequences;         /**< live */
     uint64_t pages_total;
     uint64_t pages_free;        /**< that a reserve can take, pinned ones included */
-    uint64_t pages_used;        /**< owned by at least one sequence, or the source of a copy that a fork still owes */
+    uint64_t pages_used;        /**< owned by a sequence, or the source of a copy until its sequence's next commit */
     uint64_t pages_shared;      /**< of these, owned by more than one */
     uint64_t pages_pinned;      /**< used or free, that a step not yet past its fence may touch */
     uint64_t pages_high_water;  /**< most ever used */
@@ -132,8 +132,8 @@ typedef struct hopmla_pool_stats {
 
 #define HOPMLA_POOL_STATS_INIT { sizeof(hopmla_pool_stats), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
 
-/** Reads the books. Counting pinned pages takes time in proportion to the pages of sequences in flight; the mutex is
- * let go between pieces, so figures may be of slightly different moments while other threads work.
+/** Reads the books. While a step is pending, counting pinned pages takes time in proportion to the pool's pages; the
+ * mutex is let go between pieces, so figures may be of slightly different moments while other threads work.
  * @return OK, NULL, STRUCT_SIZE. */
 HOPMLA_API hopmla_status hopmla_pool_get_stats(hopmla_pool *pool, hopmla_pool_stats *stats, hopmla_error *error);
 
@@ -151,7 +151,8 @@ HOPMLA_API hopmla_status hopmla_seq_create(hopmla_pool *pool, hopmla_seq *seqs, 
  *
  * @param length  0 … committed tokens of the parent, or HOPMLA_ALL_TOKENS
  * @param child   receives the id; untouched on failure
- * @return OK, NULL, STALE_ID, FOREIGN_ID, RANGE, TOO_MANY, OUT_OF_HOST_MEMORY. */
+ * @return OK, NULL, STALE_ID, FOREIGN_ID, RANGE, TOO_MANY, OUT_OF_HOST_MEMORY; STATE when the parent committed tokens
+ *         behind a copy that no plan update has enqueued yet. */
 HOPMLA_API hopmla_status hopmla_seq_fork(hopmla_pool *pool, hopmla_seq parent, uint64_t length, hopmla_seq *child,
                                          hopmla_error *error);
 

@@ -40,7 +40,7 @@ enum {
 
     /* There is not enough of something: free some, then retry. */
     HOPMLA_ERROR_OUT_OF_PAGES = -300,         /**< hopmla_error.value says how many pages are missing */
-    HOPMLA_ERROR_OUT_OF_HOST_MEMORY = -301,
+    HOPMLA_ERROR_OUT_OF_HOST_MEMORY = -301,   /**< ordinary or page-locked */
     HOPMLA_ERROR_OUT_OF_DEVICE_MEMORY = -302,
     HOPMLA_ERROR_TOO_MANY = -303,             /**< more sequences or plans than the pool can hold */
 
