@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/** @file
+ * The decode kernel: persistent CTAs of three warpgroups, each CTA with a tile of 64 query rows, follow the schedule in
+ * the workspace. README.md explains how the warpgroups play together. */
+
+#include "ptx/grid.cuh"
+#include "ptx/registers.cuh"
+#include "tile_scores.cuh"
+#include "tile_values.cuh"
+
+/* 184 + 160 + 160 of the 512 registers that three warpgroups have for a thread each. ptxas (nvcc 13.0) ignores
+ * setmaxnreg with 152 for a warpgroup that holds 128 accumulators (C7507). */
+constexpr int kScoreRegisters = 184;
+constexpr int kValueRegisters = 160;
+
+__device__ __forceinline__ void start_cta(SharedMemory &shared, const Params &params, const CacheMaps &maps)
+{
+    if (threadIdx.x == 0) {
+        for (int slot = 0; slot < kSlots; slot++) {
+            mbarrier_init(shared_address(&shared.latent_full[0][slot]), 1);
+            mbarrier_init(shared_address(&shared.latent_full[1][slot]), 1);
+            mbarrier_init(shared_address(&shared.rope_full[slot]), 1);
+            mbarrier_init(shared_address(&shared.rope_free[slot]), 1);
+        }
+        mbarrier_init(shared_address(&shared.sums_free), 2);
+        mbarrier_fence_init();
+        tma_prefetch_map(&maps.latent);
+        tma_prefetch_map(&maps.rope);
+    }
+    grid_wait_for_predecessor();
+    grid_release_dependents(); /* not before: the combine kernel counts on it */
+    constexpr int kWords = sizeof(hm_sm90_group) / sizeof(int32_t);
+    if (threadIdx.x < kWords) {
+        const int32_t *group =
+            reinterpret_cast<const int32_t *>(params.workspace.groups + blockIdx.x / params.shape.tile_stride);
+        reinterpret_cast<int32_t *>(&shared.work)[threadIdx.x] = group[threadIdx.x];
+    }
+    if (blockIdx.x == 0 && threadIdx.x == kWords && params.workspace.header->q_total > params.rows) {
+        atomicOr(&params.workspace.header->error, HM_SM90_BAD_ROWS);
+    }
+    __syncthreads();
+}
+
+template <typename Element> __device__ __forceinline__ void decode(const CacheMaps &maps, const Params &params)
+{
+    extern __shared__ unsigned char shared_bytes[];
+    SharedMemory &shared = *reinterpret_cast<SharedMemory *>(shared_bytes);
+    start_cta(shared, params, maps);
+    const int warpgroup = threadIdx.x / kWarpgroup;
+    if (warpgroup == 0) {
+        registers_grow<kScoreRegisters>();
+        run_score_warpgroup<Element>(shared, params);
+    } else {
+        registers_shrink<kValueRegisters>();
+        run_value_warpgroup<Element>(shared, warpgroup - 1, params, maps);
+    }
+}
+
+extern "C" __global__ void __launch_bounds__(HM_SM90_DECODE_THREADS, 1)
+    hm_decode_bf16(const __grid_constant__ CacheMaps maps, const __grid_constant__ Params params)
+{
+    decode<Bf16>(maps, params);
+}
+
+extern "C" __global__ void __launch_bounds__(HM_SM90_DECODE_THREADS, 1)
+    hm_decode_fp16(const __grid_constant__ CacheMaps maps, const __grid_constant__ Params params)
+{
+    decode<Fp16>(maps, params);
+}

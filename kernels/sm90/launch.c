@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+#include "kernels/sm90/launch.h"
+
+static const char *const names[HM_KERNEL_COUNT] = {
+#define NAME(name, cubin, shared_bytes, big_cluster) "launch of hm_" #name,
+    HM_KERNELS(NAME)
+#undef NAME
+};
+
+static unsigned at_least_one(uint32_t value)
+{
+    return value ? value : 1;
+}
+
+hopmla_status hm_sm90_launch(hm_device *device, const hm_launch *launch, void **parameters, hopmla_stream stream,
+                             hopmla_error *error)
+{
+    hm_cu_launch_attribute attributes[2] = { 0 };
+    hm_cu_launch_config config = {
+        .grid_x = at_least_one(launch->grid[0]),
+        .grid_y = at_least_one(launch->grid[1]),
+        .grid_z = at_least_one(launch->grid[2]),
+        .block_x = launch->threads,
+        .block_y = 1,
+        .block_z = 1,
+        .shared_bytes = launch->shared_bytes,
+        .stream = stream,
+        .attributes = attributes,
+    };
+    if (launch->cluster > 0) {
+        hm_cu_launch_attribute *cluster = &attributes[config.attribute_count++];
+        cluster->id = HM_CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION;
+        cluster->value.cluster.x = launch->cluster;
+        cluster->value.cluster.y = 1;
+        cluster->value.cluster.z = 1;
+    }
+    if (launch->programmatic) {
+        hm_cu_launch_attribute *programmatic = &attributes[config.attribute_count++];
+        programmatic->id = HM_CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION;
+        programmatic->value.programmatic = 1;
+    }
+    hm_cu_result code = hm_cu.cuLaunchKernelEx(&config, device->functions[launch->kernel], parameters, NULL);
+    return code == HM_CU_SUCCESS ? HOPMLA_OK : hm_driver_fail(error, code, names[launch->kernel]);
+}

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef HM_SM90_LAUNCH_H
+#define HM_SM90_LAUNCH_H
+
+/** @file
+ * The one way a kernel is launched. */
+
+#include "kernels/sm90/device.h"
+
+typedef struct hm_launch {
+    hm_kernel kernel;
+    uint32_t grid[3];      /* CTAs; 0 counts as 1 */
+    uint32_t threads;      /* of a CTA */
+    uint32_t shared_bytes; /* dynamic; at most what kernels.h declares */
+    uint32_t cluster;      /* CTAs of a cluster along x; 0: none */
+    /* 1: programmatic dependent launch: the kernel may start while the one before it in the stream still runs, and must
+     * execute griddepcontrol.wait before it touches anything that an earlier kernel writes or reads. */
+    uint32_t programmatic;
+} hm_launch;
+
+/** Enqueues a launch. The device's context is current. parameters[i] points to the i-th argument of the kernel, which
+ * is copied before the call returns. */
+hopmla_status hm_sm90_launch(hm_device *device, const hm_launch *launch, void **parameters, hopmla_stream stream,
+                             hopmla_error *error);
+
+#endif

@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef HM_SM90_PARAMS_H
+#define HM_SM90_PARAMS_H
+
+/** @file
+ * What host and kernels of the decode agree on: the workspace and the kernels' parameters. C11 and CUDA C++.
+ *
+ * A workspace, every part aligned to 256 bytes (hm_sm90_layout):
+ *   header        hm_sm90_header, starts with the error word
+ *   groups        hm_sm90_group[groups]
+ *   splits        hm_sm90_split[groups]
+ *   segments      hm_sm90_segment[max_batch + groups]
+ *   empties       int32[max_batch]         requests with query rows and no cached token
+ *   kv_lens, q_lens, q_starts              canonical copies: int32[max_batch], [max_batch], [max_batch + 1]
+ *   live          int32[max_batch]         requests with query rows and cached tokens
+ *   costs         int64[max_batch + 1]     cost of all live requests before this one
+ *   partial_lse   float[2·groups·tiles·64]
+ *   partial_out   float[2·groups·tiles·warps·HM_SM90_WARP_FLOATS] */
+
+#include <stdint.h>
+
+#ifdef __cplusplus
+#define HM_STATIC_ASSERT static_assert
+#else
+#define HM_STATIC_ASSERT _Static_assert
+#endif
+
+enum {
+    HM_SM90_TILE_ROWS = 64, /* query rows (token, head) that a CTA holds */
+    HM_SM90_PAGE_TOKENS = 64,
+    HM_SM90_MAX_UNITS = 160, /* more than any processor of compute capability 9.0 has */
+    HM_SM90_INLINE_SEGMENTS = 7,
+    HM_SM90_WARP_FLOATS = 16 * 512, /* 16 rows of O that a warp holds */
+
+    HM_SM90_DECODE_THREADS = 384,
+    HM_SM90_DECODE_SHARED = 232448,
+    HM_SM90_COMBINE_THREADS = 512,
+    HM_SM90_SCHEDULE_THREADS = 1024,
+    HM_SM90_SCHEDULE_SHARED = 120 * 1024,
+
+    /* The error word; the public HOPMLA_PAGED_BAD_*. */
+    HM_SM90_BAD_PAGE = 1,
+    HM_SM90_BAD_LENGTH = 2,
+    HM_SM90_BAD_ROWS = 4
+};
+
+/** Convention of the LSE output; the public HOPMLA_LSE_*. */
+enum {
+    HM_SM90_LSE_NATURAL = 0,
+    HM_SM90_LSE_BASE2 = 1,
+    HM_SM90_LSE_NATURAL_POSINF = 2
+};
+
+/** Pages [page_begin, page_end) of one request: what a group of CTAs does before it stores O. */
+typedef struct hm_sm90_segment {
+    int32_t request;
+    int32_t page_begin;
+    int32_t page_end;
+    int32_t kv_len;
+    int32_t q_len;
+    int32_t q_start;
+    int32_t part; /* -1: the whole request; else the group's slot for partial results: 1 when it starts the request */
+    int32_t reserved;
+} hm_sm90_segment;
+
+/** The work of one group. Its first segments stand here too, so that a CTA needs one read to start. */
+typedef struct hm_sm90_group {
+    int32_t first; /* of `segments` */
+    int32_t count;
+    int32_t reserved[6];
+    hm_sm90_segment head[HM_SM90_INLINE_SEGMENTS];
+} hm_sm90_group;
+
+/** A request cut over groups first_group … first_group + parts − 1: slot 1 of the first, slot 0 of the others. */
+typedef struct hm_sm90_split {
+    int32_t q_start;
+    int32_t q_len;
+    int32_t first_group;
+    int32_t parts;
+} hm_sm90_split;
+
+typedef struct hm_sm90_header {
+    uint32_t error;
+    int32_t count;   /* requests */
+    int32_t q_total; /* query tokens of all requests */
+    int32_t splits;
+    int32_t empties;
+    int32_t reserved[3];
+} hm_sm90_header;
+
+/** Addresses of a workspace's parts. */
+typedef struct hm_sm90_workspace {
+    hm_sm90_header *header;
+    hm_sm90_group *groups;
+    hm_sm90_split *splits;
+    hm_sm90_segment *segments;
+    int32_t *empties;
+    int32_t *kv_lens;
+    int32_t *q_lens;
+    int32_t *q_starts;
+    int32_t *live;
+    int64_t *costs;
+    float *partial_lse;
+    float *partial_out;
+} hm_sm90_workspace;
+
+/** How CTAs divide the work, from the envelope and the device alone. */
+typedef struct hm_sm90_shape {
+    int32_t heads;
+    int32_t tiles;       /* tiles of 64 rows of the largest request */
+    int32_t tile_stride; /* CTAs of a group: CTA c has group c / tile_stride, tiles c % tile_stride + i·tile_stride */
+    int32_t groups;
+    int32_t warps; /* warps of a tile that hold rows: 4 unless all rows of a request fit in fewer */
+    int32_t max_batch;
+    int32_t max_q;
+    int32_t max_kv;
+} hm_sm90_shape;
+
+typedef struct hm_sm90_schedule_params {
+    const int32_t *count; /* or NULL: max_batch */
+    const int32_t *kv_lens;
+    const int32_t *q_lens; /* or NULL: max_q each */
+    hm_sm90_shape shape;
+    hm_sm90_workspace workspace;
+} hm_sm90_schedule_params;
+
+/** Parameters of decode and combine. Strides in elements. */
+typedef struct hm_sm90_decode_params {
+    const void *q;
+    const void *q_rope;
+    void *out;
+    float *lse; /* or NULL */
+    int64_t q_token_stride;
+    int64_t q_head_stride;
+    int64_t qr_token_stride;
+    int64_t qr_head_stride;
+    int64_t out_token_stride;
+    int64_t out_head_stride;
+    int64_t lse_token_stride;
+    int64_t lse_head_stride;
+    const int32_t *block_table;
+    uint64_t table_stride;
+    int32_t page_base;    /* coordinate of this layer's first page */
+    int32_t pages;        /* of a layer */
+    int32_t page_outside; /* a coordinate outside the maps */
+    int32_t rows;         /* query tokens that q, out and lse hold */
+    float scale_log2;     /* softmax scale · log2 e */
+    int32_t lse_kind;
+    float heads_inverse; /* 1 / heads: a row's token is ⌊(row + 0.5) · heads_inverse⌋, right for every row < 2^18 */
+    int32_t reserved;
+    hm_sm90_shape shape;
+    hm_sm90_workspace workspace;
+} hm_sm90_decode_params;
+
+HM_STATIC_ASSERT(sizeof(hm_sm90_segment) == 32, "read as two 16-byte words");
+HM_STATIC_ASSERT(sizeof(hm_sm90_group) == 256, "read by 64 threads, one word each");
+HM_STATIC_ASSERT(sizeof(hm_sm90_split) == 16, "read as one 16-byte word");
+HM_STATIC_ASSERT(sizeof(hm_sm90_header) == 32, "padded to 32 bytes");
+HM_STATIC_ASSERT(sizeof(hm_sm90_workspace) == 12 * sizeof(void *), "no padding");
+HM_STATIC_ASSERT(sizeof(hm_sm90_shape) == 32, "no padding");
+HM_STATIC_ASSERT(sizeof(hm_sm90_decode_params) == 144 + 32 + 96, "no padding");
+
+#endif

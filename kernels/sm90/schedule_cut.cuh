@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef HM_SM90_SCHEDULE_CUT_CUH
+#define HM_SM90_SCHEDULE_CUT_CUH
+
+/** @file
+ * The line of pages and how a budget cuts it: all requests' pages one after the other, with a fixed cost ahead of each
+ * request. */
+
+#include <stdint.h>
+
+/* Costs in quarters of a page's time (0.3 µs). */
+constexpr int kPageCost = 4;
+constexpr int kStartCost = 6;   /* of a segment: Q, the ring's start, O */
+constexpr int kFewestPages = 1; /* that are worth a segment which does not finish its request */
+constexpr int kMergeCost = 24;  /* of having parts to merge at all: the combine kernel's chain of reads */
+constexpr int kPartCost = 5;    /* of a part for each 16 rows of a tile, written once and read once by one CTA */
+constexpr int kBudgets = 32;    /* that are tried, a lane each, with splits and without */
+
+/** Where a group starts: request number `live` of those that have work, `page` of it. */
+struct Cut {
+    int32_t live;
+    int32_t page;
+};
+
+/** The last n in [from, count] with costs[n] <= limit; costs[from] is. A few steps one by one, then by halves. */
+__device__ __forceinline__ int last_within(const int64_t *costs, int from, int count, int64_t limit)
+{
+    int low = from;
+    for (int near = 0; near < 4; near++) {
+        if (low == count || costs[low + 1] > limit) {
+            return low;
+        }
+        low++;
+    }
+    int high = count;
+    while (low < high) {
+        const int middle = (low + high + 1) / 2;
+        if (costs[middle] <= limit) {
+            low = middle;
+        } else {
+            high = middle - 1;
+        }
+    }
+    return low;
+}
+
+/** What a budget leads to. */
+struct Outcome {
+    bool done; /* everything was given away */
+    int parts; /* that are to be merged */
+};
+
+/** Step 2: gives every group, in order, what fits into the budget: whole requests while they fit; then, with splits, as
+ * many pages of the next as still fit, if those are worth it. Cut g goes to tried[g · kBudgets]. */
+__device__ __forceinline__ Outcome cut_line(Cut *tried, const int64_t *costs, int live, int groups, int64_t budget,
+                                            bool splits)
+{
+    Cut at = { 0, 0 };
+    int parts = 0;
+    for (int group = 0; group < groups; group++) {
+        tried[group * kBudgets] = at;
+        if (at.live == live) {
+            continue;
+        }
+        const int64_t limit = costs[at.live] + kPageCost * (int64_t)at.page + budget;
+        const int next = last_within(costs, at.live, live, limit);
+        const int done = next == at.live ? at.page : 0;
+        at = { next, done };
+        if (splits && next < live) {
+            const int64_t room = limit - costs[next] - kPageCost * (int64_t)done - kStartCost;
+            if (room >= kPageCost * kFewestPages) {
+                at.page = done + (int)(room / kPageCost);
+                parts += done > 0 ? 1 : 2;
+            }
+        }
+    }
+    tried[groups * kBudgets] = at;
+    return { at.live == live, parts };
+}
+
+#endif

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef HM_SM90_TILE_LOADER_CUH
+#define HM_SM90_TILE_LOADER_CUH
+
+/** @file
+ * Keeps the ring of pages full. There is no producer warp (a fourth warpgroup would take registers that the others
+ * need): the first thread of each value warpgroup refills the half of a slot that its warpgroup has consumed. */
+
+#include "tile_work.cuh"
+
+struct CacheMaps {
+    TensorMap latent; /* {64 columns, 64 rows, 8 column tiles, pages}, box of 4 column tiles */
+    TensorMap rope;   /* the same with 1 column tile */
+};
+
+/** One per value warpgroup, used by its first thread alone. What is not needed between two pages is in shared
+ * memory. */
+struct Loader {
+    int half;
+    int32_t page = 0; /* id of the page that is loaded next, read from the table one step ahead */
+    bool have = false;
+
+    __device__ __forceinline__ explicit Loader(int half) : half(half) {}
+
+    /** Reads the next entry of the block table. The load is not waited for: `page` must not be touched before it is
+     * needed, a multiply behind it costs 500 cycles. */
+    __device__ __forceinline__ void look_ahead(SharedMemory &shared, const Params &params)
+    {
+        PageCursor &cursor = shared.cursors[half];
+        if (cursor.left == 0) {
+            WorkIterator work(cursor.tile, cursor.index);
+            have = work.next(shared, params);
+            cursor.tile = work.tile;
+            cursor.index = work.index;
+            if (!have) {
+                return;
+            }
+            const Segment &segment = work.segment(shared, params);
+            cursor.left = page_count(segment);
+            cursor.entry = params.block_table + segment.request * params.table_stride + segment.page_begin;
+        }
+        page = *cursor.entry;
+        cursor.entry++;
+        cursor.left--;
+    }
+
+    __device__ __forceinline__ void start(SharedMemory &shared, const Params &params)
+    {
+        const WorkIterator work(params);
+        shared.cursors[half].left = 0;
+        shared.cursors[half].tile = work.tile;
+        shared.cursors[half].index = work.index;
+        look_ahead(shared, params);
+    }
+
+    __device__ __forceinline__ int coordinate(const Params &params) const
+    {
+        if ((uint32_t)page < (uint32_t)params.pages) {
+            return params.page_base + page;
+        }
+        if (half == 0) {
+            atomicOr(&params.workspace.header->error, HM_SM90_BAD_PAGE);
+        }
+        return params.page_outside;
+    }
+
+    /** Loads the next page into a slot whose half is free. `rope_parity` is the parity of rope_free to wait for;
+     * `first` says that the slot was never used. */
+    __device__ __forceinline__ void refill(SharedMemory &shared, const Params &params, const CacheMaps &maps, int slot,
+                                           uint32_t rope_parity, bool first)
+    {
+        if (!have) {
+            return;
+        }
+        const int w = coordinate(params);
+        const uint32_t full = shared_address(&shared.latent_full[half][slot]);
+        mbarrier_expect(full, kHalfBytes);
+        tma_load(shared_address(shared.pages[slot].latent[half]), &maps.latent, 0, 0, half * 4, w, full, kEvictFirst);
+        if (half == 1) {
+            if (!first) {
+                mbarrier_wait(shared_address(&shared.rope_free[slot]), rope_parity);
+            }
+            const uint32_t rope_full = shared_address(&shared.rope_full[slot]);
+            mbarrier_expect(rope_full, kColumnTileBytes);
+            tma_load(shared_address(shared.pages[slot].rope), &maps.rope, 0, 0, 0, w, rope_full, kEvictFirst);
+        }
+        look_ahead(shared, params);
+    }
+};
+
+#endif
