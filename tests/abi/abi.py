@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The ABI of the built library against the committed baseline: abi.py check|update LIBRARY. Exit status 77 without
+libabigail. Constants are not in a dump: constants.py has them."""
+
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+
+HERE = pathlib.Path(__file__).resolve().parent
+INCLUDE = HERE.parent.parent / "include" / "hopmla"
+BASELINE = HERE / "hopmla-0.1.abi"
+
+
+def dump(library, output, include=INCLUDE):
+    """Writes the ABI of a library, public types only. Without debug information abidw would silently see symbols
+    alone, so that is looked for first."""
+    sections = subprocess.run(["readelf", "-SW", library], check=True, capture_output=True, text=True).stdout
+    if ".debug_info" not in sections:
+        sys.exit(f"{library} has no debug information: its types cannot be compared")
+    subprocess.run(["abidw", "--no-corpus-path", "--no-comp-dir-path", "--no-show-locs", "--drop-private-types",
+                    "--headers-dir", str(include), "--out-file", str(output), str(library)], check=True)
+
+
+def compare(old, new):
+    """Exit status of abidiff: 0 for the same ABI, whatever the compiler that made the dump."""
+    return subprocess.run(["abidiff", "--no-corpus-path", str(old), str(new)]).returncode
+
+
+def main():
+    action, library = sys.argv[1:]
+    if not shutil.which("abidw"):
+        sys.exit(77)
+    if action == "update":
+        dump(library, BASELINE)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        new = pathlib.Path(folder) / "new.abi"
+        dump(library, new)
+        if compare(BASELINE, new) != 0:
+            sys.exit("The ABI differs from tests/abi/" + BASELINE.name + ". Where only functions were added: "
+                     "./dev abi --update. Else programs built before break, and HOPMLA_ABI_VERSION must change.")
+
+
+if __name__ == "__main__":
+    main()

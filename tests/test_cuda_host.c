@@ -1,0 +1,285 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "fake_cuda.h"
+#include "kernels/backend.h"
+
+/** @file
+ * Memory, streams, events and graphs on the CUDA backend over a driver without a device: statuses as documented, nothing
+ * leaks. */
+
+static hopmla_context *must_create(void)
+{
+    hopmla_context_options options = HOPMLA_CONTEXT_OPTIONS_INIT;
+    hopmla_context *context = NULL;
+    hopmla_error error = HOPMLA_ERROR_INIT;
+    options.backend = HOPMLA_BACKEND_CUDA;
+    if (hopmla_context_create(&options, &context, &error) != HOPMLA_OK) {
+        fail_msg("%s", error.message);
+    }
+    return context;
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    fake_cuda_reset();
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    return fake_cuda_live() || fake_cuda_depth() || fake.bad_frees;
+}
+
+/* Memory. */
+
+static void memory_runs_out(void **state)
+{
+    (void)state;
+    hopmla_context *context = must_create();
+    hopmla_error error = HOPMLA_ERROR_INIT;
+    void *first = NULL, *second = NULL;
+    fake_cuda_fail("cuMemAlloc", 1, HM_CU_OUT_OF_MEMORY);
+    assert_int_equal(hopmla_memory_alloc(context, 64, HOPMLA_MEMORY_WORKSPACE, &first, &error), HOPMLA_OK);
+    assert_int_equal(hopmla_memory_alloc(context, 64, HOPMLA_MEMORY_WORKSPACE, &second, &error),
+                     HOPMLA_ERROR_OUT_OF_DEVICE_MEMORY);
+    assert_null(second);
+    fake_cuda_fail("cuMemHostAlloc", 0, HM_CU_OUT_OF_MEMORY);
+    assert_int_equal(hopmla_memory_alloc(context, 64, HOPMLA_MEMORY_PINNED, &second, &error),
+                     HOPMLA_ERROR_OUT_OF_HOST_MEMORY);
+    hopmla_memory_free(context, first, 64, HOPMLA_MEMORY_WORKSPACE);
+    hopmla_context_destroy(context);
+}
+
+static void memory_is_aligned(void **state)
+{
+    (void)state;
+    hm_open_options options = { 0 };
+    hm_device *device = NULL;
+    const int32_t kinds[] = { HOPMLA_MEMORY_PINNED, HOPMLA_MEMORY_POOL, HOPMLA_MEMORY_TABLES };
+
+    assert_int_equal(hm_sm90_backend.open(&options, &device, NULL), HOPMLA_OK);
+    for (int misaligned = 0; misaligned < 2; misaligned++) {
+        fake.misaligned = misaligned;
+        for (int i = 0; i < 3; i++) {
+            for (uint64_t alignment = 1; alignment <= 4096; alignment *= 2) {
+                char *memory = hm_sm90_backend.alloc(device, 1000, alignment, kinds[i], NULL);
+                assert_non_null(memory);
+                assert_int_equal((uintptr_t)memory % alignment, 0);
+                assert_int_equal(fake.blocks, 1);
+                memset(memory, 1, 1000);
+                hm_sm90_backend.free(device, memory, 1000, kinds[i], NULL);
+                assert_int_equal(fake.blocks, 0);
+            }
+        }
+    }
+    hm_sm90_backend.close(device);
+}
+
+static void copies(void **state)
+{
+    (void)state;
+    hopmla_context *context = must_create();
+    hopmla_error error = HOPMLA_ERROR_INIT;
+    hopmla_stream stream = NULL;
+    void *device = NULL, *pinned = NULL;
+    char pageable[16] = "what is copied";
+
+    assert_int_equal(hopmla_stream_create(context, &stream, NULL), HOPMLA_OK);
+    assert_int_equal(hopmla_memory_alloc(context, 16, HOPMLA_MEMORY_WORKSPACE, &device, NULL), HOPMLA_OK);
+    assert_int_equal(hopmla_memory_alloc(context, 16, HOPMLA_MEMORY_PINNED, &pinned, NULL), HOPMLA_OK);
+
+    /* Only a wait makes it certain that pageable memory was read or written. */
+    fake_cuda_fail("cuStreamSynchronize", -1, 0);
+    assert_int_equal(hopmla_memory_copy(context, device, pageable, 16, stream, &error), HOPMLA_OK);
+    assert_int_equal(fake.calls, 1);
+    assert_int_equal(hopmla_memory_copy(context, pinned, device, 16, stream, &error), HOPMLA_OK);
+    assert_int_equal(fake.calls, 1);
+    assert_string_equal(pinned, "what is copied");
+    assert_int_equal(hopmla_memory_fill(context, device, 'x', 4, stream, &error), HOPMLA_OK);
+    assert_int_equal(hopmla_memory_copy(context, pageable, device, 16, stream, &error), HOPMLA_OK);
+    assert_string_equal(pageable, "xxxx is copied");
+
+    hopmla_graph graph = NULL;
+    assert_int_equal(hopmla_graph_begin(context, stream, &error), HOPMLA_OK);
+    assert_int_equal(hopmla_memory_copy(context, device, pageable, 16, stream, &error), HOPMLA_ERROR_CAPTURE);
+    assert_int_equal(hopmla_memory_copy(context, device, pinned, 16, stream, &error), HOPMLA_OK);
+    assert_int_equal(hopmla_memory_fill(context, device, 'x', 4, stream, &error), HOPMLA_OK);
+    assert_int_equal(hopmla_graph_end(context, stream, &graph, &error), HOPMLA_OK);
+    hopmla_graph_destroy(context, graph);
+
+    hopmla_memory_free(context, device, 16, HOPMLA_MEMORY_WORKSPACE);
+    hopmla_memory_free(context, pinned, 16, HOPMLA_MEMORY_PINNED);
+    hopmla_stream_destroy(context, stream);
+    hopmla_context_destroy(context);
+}
+
+/* Streams, events, graphs. */
+
+static void foreign_streams(void **state)
+{
+    (void)state;
+    hopmla_context *context = must_create();
+    hopmla_stream foreign = fake_cuda_foreign_stream();
+    hopmla_event event = NULL;
+    hopmla_graph graph = NULL;
+    char byte = 0;
+
+    assert_int_equal(hopmla_event_create(context, &event, NULL), HOPMLA_OK);
+    assert_int_equal(hopmla_stream_synchronize(context, foreign, NULL), HOPMLA_ERROR_MISMATCH);
+    assert_int_equal(hopmla_stream_wait_event(context, foreign, event, NULL), HOPMLA_ERROR_MISMATCH);
+    assert_int_equal(hopmla_event_record(context, event, foreign, NULL), HOPMLA_ERROR_MISMATCH);
+    assert_int_equal(hopmla_memory_copy(context, &byte, &byte, 1, foreign, NULL), HOPMLA_ERROR_MISMATCH);
+    assert_int_equal(hopmla_memory_fill(context, &byte, 0, 1, foreign, NULL), HOPMLA_ERROR_MISMATCH);
+    assert_int_equal(hopmla_graph_begin(context, foreign, NULL), HOPMLA_ERROR_MISMATCH);
+    assert_int_equal(hopmla_graph_end(context, foreign, &graph, NULL), HOPMLA_ERROR_MISMATCH);
+    hopmla_event_destroy(context, event);
+    hopmla_context_destroy(context);
+}
+
+static void events(void **state)
+{
+    (void)state;
+    hopmla_context *context = must_create();
+    hopmla_event begin = NULL, end = NULL;
+    hopmla_stream stream = NULL;
+    hopmla_graph graph = NULL;
+    double microseconds = -1.0;
+
+    assert_int_equal(hopmla_event_create(context, &begin, NULL), HOPMLA_OK);
+    assert_int_equal(hopmla_event_create(context, &end, NULL), HOPMLA_OK);
+    assert_int_equal(hopmla_stream_create(context, &stream, NULL), HOPMLA_OK);
+    assert_int_equal(hopmla_event_elapsed(context, begin, end, &microseconds, NULL), HOPMLA_ERROR_STATE);
+    assert_true(microseconds < 0.0);
+    assert_int_equal(hopmla_event_record(context, begin, stream, NULL), HOPMLA_OK);
+    assert_int_equal(hopmla_event_record(context, end, NULL, NULL), HOPMLA_OK);
+    assert_int_equal(hopmla_event_synchronize(context, end, NULL), HOPMLA_OK);
+    assert_int_equal(hopmla_event_elapsed(context, begin, end, &microseconds, NULL), HOPMLA_OK);
+    assert_true(microseconds == 1500.0);
+    fake_cuda_fail("cuEventElapsedTime", 0, HM_CU_NOT_READY);
+    assert_int_equal(hopmla_event_elapsed(context, begin, end, &microseconds, NULL), HOPMLA_ERROR_STATE);
+    fake_cuda_fail(NULL, 0, 0);
+
+    assert_int_equal(hopmla_stream_wait_event(context, stream, begin, NULL), HOPMLA_OK);
+    assert_int_equal(hopmla_graph_begin(context, stream, NULL), HOPMLA_OK);
+    assert_int_equal(hopmla_stream_wait_event(context, stream, begin, NULL), HOPMLA_OK);
+    assert_int_equal(hopmla_event_record(context, begin, stream, NULL), HOPMLA_ERROR_CAPTURE);
+    assert_int_equal(hopmla_graph_end(context, stream, &graph, NULL), HOPMLA_OK);
+    hopmla_graph_destroy(context, graph);
+    hopmla_event_destroy(context, begin);
+    hopmla_event_destroy(context, end);
+    hopmla_stream_destroy(context, stream);
+    hopmla_context_destroy(context);
+}
+
+static void graphs(void **state)
+{
+    (void)state;
+    hopmla_context *context = must_create();
+    hopmla_error error = HOPMLA_ERROR_INIT;
+    hopmla_stream stream = NULL;
+    hopmla_graph graph = NULL;
+
+    assert_int_equal(hopmla_stream_create(context, &stream, &error), HOPMLA_OK);
+    assert_int_equal(hopmla_graph_begin(context, NULL, &error), HOPMLA_ERROR_ARGUMENT);
+    assert_int_equal(hopmla_graph_end(context, stream, &graph, &error), HOPMLA_ERROR_STATE);
+    assert_int_equal(hopmla_graph_begin(context, stream, &error), HOPMLA_OK);
+    assert_int_equal(hopmla_graph_begin(context, stream, &error), HOPMLA_ERROR_CAPTURE);
+    assert_int_equal(hopmla_stream_synchronize(context, stream, &error), HOPMLA_ERROR_CAPTURE);
+    assert_int_equal(hopmla_graph_end(context, stream, &graph, &error), HOPMLA_OK);
+    assert_int_equal(fake.graphs, 1);
+    int before = fake.graph_launches;
+    assert_int_equal(hopmla_graph_launch(context, graph, stream, &error), HOPMLA_OK);
+    assert_int_equal(hopmla_graph_launch(context, graph, NULL, &error), HOPMLA_OK);
+    assert_int_equal(fake.graph_launches - before, 2);
+    hopmla_graph_destroy(context, graph);
+    hopmla_graph_destroy(context, NULL);
+
+    graph = NULL;
+    assert_int_equal(hopmla_graph_begin(context, stream, &error), HOPMLA_OK);
+    stream->capture = 2; /* somebody else's call broke it */
+    assert_int_equal(hopmla_graph_end(context, stream, &graph, &error), HOPMLA_ERROR_STATE);
+    assert_null(graph);
+    fake_cuda_fail("cuGraphInstantiateWithFlags", 0, HM_CU_OUT_OF_MEMORY);
+    assert_int_equal(hopmla_graph_begin(context, stream, &error), HOPMLA_OK);
+    assert_int_equal(hopmla_graph_end(context, stream, &graph, &error), HOPMLA_ERROR_OUT_OF_DEVICE_MEMORY);
+    assert_int_equal(fake.graphs, 0);
+    hopmla_stream_destroy(context, stream);
+    hopmla_context_destroy(context);
+}
+
+static void statuses_of_driver_codes(void **state)
+{
+    (void)state;
+    static const struct {
+        int code;
+        hopmla_status status;
+        int32_t native_code;
+    } cases[] = {
+        { 700, HOPMLA_ERROR_DRIVER_STICKY, 700 },
+        { 710, HOPMLA_ERROR_DRIVER_STICKY, 710 },
+        { 715, HOPMLA_ERROR_DRIVER_STICKY, 715 },
+        { 716, HOPMLA_ERROR_DRIVER_STICKY, 716 },
+        { 719, HOPMLA_ERROR_DRIVER_STICKY, 719 },
+        { 709, HOPMLA_ERROR_DRIVER_STICKY, 709 },
+        { 214, HOPMLA_ERROR_DRIVER_STICKY, 214 },
+        { 2, HOPMLA_ERROR_OUT_OF_DEVICE_MEMORY, 0 },
+        { 1, HOPMLA_ERROR_DRIVER, 1 },
+        { 701, HOPMLA_ERROR_DRIVER, 701 },
+        { 900, HOPMLA_ERROR_CAPTURE, 0 },
+        { 999, HOPMLA_ERROR_DRIVER, 999 },
+    };
+    hopmla_context *context = must_create();
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        hopmla_error error = HOPMLA_ERROR_INIT;
+        fake_cuda_fail("cuStreamSynchronize", 0, cases[i].code);
+        assert_int_equal(hopmla_stream_synchronize(context, NULL, &error), cases[i].status);
+        assert_int_equal(error.status, cases[i].status);
+        assert_int_equal(error.native_code, cases[i].native_code);
+        assert_non_null(strstr(error.message, "cuStreamSynchronize"));
+    }
+    hopmla_context_destroy(context);
+}
+
+static void ceilings(void **state)
+{
+    (void)state;
+    hopmla_context *context = must_create();
+    hopmla_ceilings measured = HOPMLA_CEILINGS_INIT;
+    int live = fake_cuda_live();
+    assert_int_equal(hopmla_measure_ceilings(context, &measured, NULL), HOPMLA_OK);
+    assert_true(measured.read_bytes_per_second > 0.0);
+    assert_true(measured.flops_burst > 0.0);
+    assert_true(measured.flops_sustained > 0.0);
+    assert_int_equal(fake_cuda_live(), live);
+    fake_cuda_fail("cuMemAlloc", 0, HM_CU_OUT_OF_MEMORY);
+    assert_int_equal(hopmla_measure_ceilings(context, &measured, NULL), HOPMLA_ERROR_OUT_OF_DEVICE_MEMORY);
+    fake_cuda_fail("cuLaunchKernelEx", 3, HM_CU_LAUNCH_FAILED);
+    assert_int_equal(hopmla_measure_ceilings(context, &measured, NULL), HOPMLA_ERROR_DRIVER_STICKY);
+    assert_int_equal(fake_cuda_live(), live);
+    hopmla_context_destroy(context);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(memory_runs_out, setup, teardown),
+        cmocka_unit_test_setup_teardown(memory_is_aligned, setup, teardown),
+        cmocka_unit_test_setup_teardown(copies, setup, teardown),
+        cmocka_unit_test_setup_teardown(foreign_streams, setup, teardown),
+        cmocka_unit_test_setup_teardown(events, setup, teardown),
+        cmocka_unit_test_setup_teardown(graphs, setup, teardown),
+        cmocka_unit_test_setup_teardown(statuses_of_driver_codes, setup, teardown),
+        cmocka_unit_test_setup_teardown(ceilings, setup, teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL) != 0;
+}
