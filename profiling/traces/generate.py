@@ -14,13 +14,15 @@ import sys
 BLOCK = 512  # tokens of a hash id
 
 # Quantiles: (share of requests, value). Between them the distribution is linear.
-INPUT = [(0.0, 890), (0.1, 1500), (0.25, 4000), (0.5, 7600), (0.75, 15000), (0.9, 26500), (0.97, 41000), (1.0, 80000)]
-OUTPUT = [(0.0, 1), (0.05, 10), (0.25, 180), (0.5, 350), (0.75, 470), (0.9, 600), (1.0, 930)]
+INPUT = [(0.0, 13), (0.1, 30), (0.25, 277), (0.4, 4365), (0.5, 11587), (0.6, 16289), (0.75, 23175), (0.9, 38615),
+         (0.97, 54834), (0.99, 66458), (1.0, 191378)]
+OUTPUT = [(0.0, 1), (0.1, 4), (0.25, 11), (0.4, 32), (0.5, 69), (0.6, 126), (0.75, 250), (0.9, 389), (0.97, 612),
+          (1.0, 893)]
 # Of the exponential distribution with mean 1: what lies between the arrivals of a Poisson process.
 GAP = [(0.0, 0.0), (0.1, 0.105), (0.25, 0.288), (0.5, 0.693), (0.75, 1.386), (0.9, 2.303), (0.97, 3.507), (1.0, 5.5)]
 
-REQUESTS_PER_MS = 12031 / 3600000
-FOLLOW_UP = 0.55  # of the requests continue a conversation where one fits
+REQUESTS_PER_MS = 3993 / 1022025
+FOLLOW_UP = 0.88  # of the requests continue a conversation where one fits
 AGAIN = 0.08      # ask the same once more
 THINKING_MS = 2000
 
@@ -35,12 +37,12 @@ def draw(rng, quantiles):
 def generate(seed, count, scale):
     rng = random.Random(seed)
     conversations = []  # the last request of each
-    next_id, clock = 1, 0.0  # id 0 is the system prompt that all share
+    next_id, clock = 0, 0.0
     for _ in range(count):
         timestamp = int(clock)
         clock += draw(rng, GAP) / REQUESTS_PER_MS
         length = max(2, int(draw(rng, INPUT) / scale))
-        output = max(1, int(draw(rng, OUTPUT) / scale))
+        output = max(1, int(draw(rng, OUTPUT) * 2 / (scale + 1)))
         kind = rng.random()
         ready = [i for i, last in enumerate(conversations) if last["timestamp"] + THINKING_MS <= timestamp]
         grown = [i for i in ready if conversations[i]["input_length"] < length]
@@ -54,7 +56,7 @@ def generate(seed, count, scale):
         else:
             index = len(conversations)
             conversations.append(None)
-            ids = [0] if length >= BLOCK else []
+            ids = []
         while len(ids) * BLOCK < length:
             ids.append(next_id)
             next_id += 1
@@ -81,7 +83,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seed", type=int, default=5)
     parser.add_argument("--requests", type=int, default=96)
-    parser.add_argument("--scale", type=int, default=8, help="divides the lengths (8)")
+    parser.add_argument("--scale", type=int, default=8, help="divides input lengths, half of it output lengths (8)")
     parser.add_argument("--statistics", action="store_true", help="print what came out instead of the trace")
     arguments = parser.parse_args()
     requests = list(generate(arguments.seed, arguments.requests, arguments.scale))
