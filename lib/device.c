@@ -8,7 +8,7 @@
 
 static const uint64_t max_bytes = UINT64_C(1) << 47;
 enum {
-    MEMORY_ALIGNMENT = 256
+    MEMORY_ALIGNMENT = 1024 /* what caller-supplied pool and plan memory needs */
 };
 
 static hopmla_status check_stream(hopmla_context *context, hopmla_stream stream, hopmla_error *error)

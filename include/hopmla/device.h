@@ -26,7 +26,8 @@ typedef struct CUgraphExec_st *hopmla_graph;
  *
  * @param bytes   1 … 2^47
  * @param kind    HOPMLA_MEMORY_WORKSPACE (device) or HOPMLA_MEMORY_PINNED (host, readable by the device)
- * @param memory  receives the address, aligned to 256 bytes; free it with hopmla_memory_free and the same bytes and kind
+ * @param memory  receives the address, aligned to 1024 bytes, as memory for pools and plans is;
+ *                free it with hopmla_memory_free and the same bytes and kind
  * Not capturable. @return also ARGUMENT, ENUM, OUT_OF_DEVICE_MEMORY, OUT_OF_HOST_MEMORY. */
 HOPMLA_API hopmla_status hopmla_memory_alloc(hopmla_context *context, uint64_t bytes, int32_t kind, void **memory,
                                              hopmla_error *error);
