@@ -11,11 +11,24 @@ enum {
 
 static const int64_t max_span_bytes = INT64_C(1) << 47;
 
+/* A launch that is made now belongs to the open step, on its stream: after the step's end its pages may be another
+ * sequence's. A plan without a batch touches no page. */
 static hopmla_status check_stream(const hopmla_plan *plan, hopmla_stream stream, int32_t *capturing,
                                   hopmla_error *error)
 {
     const hopmla_context *context = plan->pool->context;
-    return context->backend->stream_check(context->device, stream, capturing, error);
+    const hopmla_status status = context->backend->stream_check(context->device, stream, capturing, error);
+    if (status || *capturing || plan->count == 0) {
+        return status;
+    }
+    if (!plan->steps.open) {
+        return hm_fail(error, HOPMLA_ERROR_STATE, "the plan's step has ended: hopmla_plan_update begins the next");
+    }
+    if (plan->stream != stream) {
+        return hm_fail(error, HOPMLA_ERROR_STATE, "stream is %p, but the plan's step runs on %p", (void *)stream,
+                       (void *)plan->stream);
+    }
+    return HOPMLA_OK;
 }
 
 static hopmla_status check_layer(const hopmla_plan *plan, uint32_t layer, uint32_t reserved, hopmla_error *error)

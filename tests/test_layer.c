@@ -303,6 +303,33 @@ static void test_decode(void **state)
     assert_int_equal(w->device->decodes, 2);
 }
 
+/* A launch made now is the open step's, on its stream; a captured one is for steps to come. */
+static void test_step_is_open(void **state)
+{
+    world *w = *state;
+    const hopmla_append_args append = append_args();
+    hopmla_gather_args gather = HOPMLA_GATHER_ARGS_INIT;
+    gather.count = 1;
+    hopmla_decode_args decode = HOPMLA_DECODE_ARGS_INIT;
+    decode.rows = 3;
+    decode.softmax_scale = 1;
+    hopmla_stream other;
+    assert_int_equal(hopmla_stream_create(w->context, &other, NULL), HOPMLA_OK);
+    for (int ended = 0; ended < 2; ended++) {
+        const hopmla_stream stream = ended ? w->stream : other;
+        assert_int_equal(hopmla_append(w->plan, &append, memory, memory, stream, NULL), HOPMLA_ERROR_STATE);
+        assert_int_equal(hopmla_gather(w->plan, &gather, memory, stream, NULL), HOPMLA_ERROR_STATE);
+        assert_int_equal(hopmla_decode(w->plan, &decode, memory, NULL, memory, NULL, stream, NULL), HOPMLA_ERROR_STATE);
+        assert_int_equal(hopmla_plan_end(w->plan, w->stream, NULL), ended ? HOPMLA_ERROR_STATE : HOPMLA_OK);
+    }
+    fake_capture(w->device, other, 1);
+    assert_int_equal(hopmla_append(w->plan, &append, memory, memory, other, NULL), HOPMLA_OK);
+    assert_int_equal(hopmla_gather(w->plan, &gather, memory, other, NULL), HOPMLA_OK);
+    assert_int_equal(hopmla_decode(w->plan, &decode, memory, NULL, memory, NULL, other, NULL), HOPMLA_OK);
+    fake_capture(w->device, other, 0);
+    hopmla_stream_destroy(w->context, other);
+}
+
 static void test_inits(void **state)
 {
     (void)state;
@@ -324,8 +351,8 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        TEST(test_append),       TEST(test_wrong_append), TEST(test_gather),
-        TEST(test_wrong_gather), TEST(test_decode),       TEST(test_inits),
+        TEST(test_append), TEST(test_wrong_append), TEST(test_gather), TEST(test_wrong_gather),
+        TEST(test_decode), TEST(test_step_is_open), TEST(test_inits),
     };
     return cmocka_run_group_tests_name("layer", tests, NULL, NULL) ? 1 : 0;
 }

@@ -22,6 +22,9 @@
  * pool too. Streams: nothing here synchronises, append, gather and decode allocate nothing; on CUDA the caller's current
  * context is put back. The stream must belong to the pool's context (else MISMATCH).
  *
+ * Append, gather and decode outside capture belong to the open step and to its stream: after hopmla_plan_end, or on
+ * another stream, they are STATE while the batch has rows. Captured ones are made for steps to come.
+ *
  * What the library cannot protect: writes by the caller's own kernels into pages or tables, and launches of a graph
  * after its plan was destroyed or between hopmla_plan_end and the next update. */
 
