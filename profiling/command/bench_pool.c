@@ -162,6 +162,9 @@ static void print(uint64_t pages, uint32_t count, uint32_t context, const costs 
 int bench_pool(int32_t backend, bool json, uint64_t max_pages, uint64_t context)
 {
     static const uint32_t counts[] = { 1, 4, 16, 64, 256, 1024 };
+    const uint64_t each = (context + STEPS + HOPMLA_PAGE_TOKENS - 1) / HOPMLA_PAGE_TOKENS;
+    if (each > max_pages)
+        die("--pages must hold at least a sequence of --context tokens, %llu pages", (unsigned long long)each);
     device d;
     device_open(&d, backend);
     if (!json)
@@ -184,7 +187,6 @@ int bench_pool(int32_t backend, bool json, uint64_t max_pages, uint64_t context)
                 die("no %llu bytes of address space", (unsigned long long)(pages * PAGE_BYTES));
         }
         for (size_t i = 0; i < sizeof(counts) / sizeof(counts[0]); ++i) {
-            uint64_t each = (context + STEPS + HOPMLA_PAGE_TOKENS - 1) / HOPMLA_PAGE_TOKENS;
             if (counts[i] * each > pages)
                 continue;
             costs c = measure(&d, memory.memory, pages, counts[i], (uint32_t)context, overhead);
