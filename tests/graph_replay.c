@@ -3,7 +3,7 @@
  * truncations, and releases on another thread while the step runs. Every row of every step is compared with a float64
  * reference, two steps late, so that the device always has work queued.
  *
- *     graph_replay [--backend cpu|cuda] [--steps N] [--seed S]
+ *     graph_replay [--backend cpu|cuda] [--steps N] [--seed S] [--heads H]
  *
  * Exit status 0: all rows right; 77: the backend is not here; 1: something is wrong. */
 #include <math.h>
@@ -16,7 +16,6 @@
 
 enum {
     LAYERS = 2,
-    HEADS = 5,
     BATCH = 8,
     Q_TOKENS = 2,
     ROWS = BATCH * Q_TOKENS,
@@ -31,6 +30,7 @@ enum {
     ROPE = HOPMLA_ROPE_DIM
 };
 static const float SCALE = 0.0721688f;
+static uint32_t heads = 5; /* of this run: it decides which kernels do the work */
 
 /* A live sequence and what its cache must hold. */
 struct mirror {
@@ -47,9 +47,9 @@ struct expectation {
     uint16_t (*kv[ROWS])[MAX_KV][QK]; /* snapshots, shared by the rows of one sequence */
     int owner[ROWS];
     hopmla_event done;
-    uint16_t *q;      /* pinned, [LAYERS][ROWS][HEADS][QK] */
-    uint16_t *out;    /* pinned, [LAYERS][ROWS][HEADS][LATENT] */
-    float *lse;       /* pinned, [LAYERS][ROWS][HEADS] */
+    uint16_t *q;      /* pinned, [LAYERS][ROWS][heads][QK] */
+    uint16_t *out;    /* pinned, [LAYERS][ROWS][heads][LATENT] */
+    float *lse;       /* pinned, [LAYERS][ROWS][heads] */
     uint16_t *source; /* pinned, [LAYERS][SOURCE][QK] */
 };
 
@@ -160,9 +160,9 @@ static void wait_for_releases(void)
 
 static void check_row(const struct expectation *e, uint32_t layer, uint32_t row, uint32_t head)
 {
-    const uint16_t *q = e->q + ((layer * ROWS + row) * HEADS + head) * (uint64_t)QK;
-    const uint16_t *out = e->out + ((layer * ROWS + row) * HEADS + head) * (uint64_t)LATENT;
-    const float lse = e->lse[(layer * ROWS + row) * HEADS + head];
+    const uint16_t *q = e->q + ((layer * ROWS + row) * heads + head) * (uint64_t)QK;
+    const uint16_t *out = e->out + ((layer * ROWS + row) * heads + head) * (uint64_t)LATENT;
+    const float lse = e->lse[(layer * ROWS + row) * heads + head];
     const uint32_t n = row < e->rows ? e->visible[row] : 0;
     static double score[MAX_KV], sum[LATENT];
     double top = -INFINITY, total = 0;
@@ -205,7 +205,7 @@ static void finish(struct expectation *e)
     TRY(hopmla_event_synchronize(w.context, e->done, &error));
     for (uint32_t layer = 0; layer < LAYERS; layer++) {
         for (uint32_t row = 0; row < ROWS; row++) {
-            for (uint32_t head = 0; head < HEADS; head++) {
+            for (uint32_t head = 0; head < heads; head++) {
                 check_row(e, layer, row, head);
             }
         }
@@ -317,16 +317,16 @@ static void step(struct expectation *e)
             e->visible[e->rows] = m->length > hidden ? m->length - hidden : 0;
         }
     }
-    for (uint64_t i = 0; i < (uint64_t)LAYERS * ROWS * HEADS * QK; i++) {
+    for (uint64_t i = 0; i < (uint64_t)LAYERS * ROWS * heads * QK; i++) {
         e->q[i] = value();
     }
     TRY(hopmla_memory_copy(w.context, w.source, e->source, (uint64_t)LAYERS * SOURCE * QK * 2, w.stream, &error));
-    TRY(hopmla_memory_copy(w.context, w.q, e->q, (uint64_t)LAYERS * ROWS * HEADS * QK * 2, w.stream, &error));
-    TRY(hopmla_memory_fill(w.context, w.out, 0xff, (uint64_t)LAYERS * ROWS * HEADS * LATENT * 2, w.stream, &error));
-    TRY(hopmla_memory_fill(w.context, w.lse, 0xff, (uint64_t)LAYERS * ROWS * HEADS * 4, w.stream, &error));
+    TRY(hopmla_memory_copy(w.context, w.q, e->q, (uint64_t)LAYERS * ROWS * heads * QK * 2, w.stream, &error));
+    TRY(hopmla_memory_fill(w.context, w.out, 0xff, (uint64_t)LAYERS * ROWS * heads * LATENT * 2, w.stream, &error));
+    TRY(hopmla_memory_fill(w.context, w.lse, 0xff, (uint64_t)LAYERS * ROWS * heads * 4, w.stream, &error));
     TRY(hopmla_graph_launch(w.context, w.graph, w.stream, &error));
-    TRY(hopmla_memory_copy(w.context, e->out, w.out, (uint64_t)LAYERS * ROWS * HEADS * LATENT * 2, w.stream, &error));
-    TRY(hopmla_memory_copy(w.context, e->lse, w.lse, (uint64_t)LAYERS * ROWS * HEADS * 4, w.stream, &error));
+    TRY(hopmla_memory_copy(w.context, e->out, w.out, (uint64_t)LAYERS * ROWS * heads * LATENT * 2, w.stream, &error));
+    TRY(hopmla_memory_copy(w.context, e->lse, w.lse, (uint64_t)LAYERS * ROWS * heads * 4, w.stream, &error));
     TRY(hopmla_event_record(w.context, e->done, w.stream, &error));
     if (count && below(3) == 0) { /* gone while its step still runs, before its end and its commit */
         release_elsewhere(members[--count]);
@@ -358,8 +358,8 @@ static void capture(void)
         const uint16_t *source = w.source + (uint64_t)layer * SOURCE * QK;
         append.layer = decode.layer = layer;
         TRY(hopmla_append(w.plan, &append, source, source + LATENT, w.stream, &error));
-        TRY(hopmla_decode(w.plan, &decode, w.q + (uint64_t)layer * ROWS * HEADS * QK, NULL,
-                          w.out + (uint64_t)layer * ROWS * HEADS * LATENT, w.lse + (uint64_t)layer * ROWS * HEADS,
+        TRY(hopmla_decode(w.plan, &decode, w.q + (uint64_t)layer * ROWS * heads * QK, NULL,
+                          w.out + (uint64_t)layer * ROWS * heads * LATENT, w.lse + (uint64_t)layer * ROWS * heads,
                           w.stream, &error));
     }
     TRY(hopmla_graph_end(w.context, w.stream, &w.graph, &error));
@@ -387,22 +387,22 @@ static void set_up(int32_t backend)
     TRY(hopmla_pool_describe(w.pool, &layout, &error));
     plo.max_batch = BATCH;
     plo.max_q_tokens = Q_TOKENS;
-    plo.heads = HEADS;
+    plo.heads = heads;
     plo.max_kv_tokens = MAX_KV;
     TRY(hopmla_plan_create(w.pool, &plo, &w.plan, &error));
     TRY(hopmla_stream_create(w.context, &w.stream, &error));
     TRY(hopmla_memory_fill(w.context, layout.base, 0xff, layout.bytes, w.stream, &error)); /* NaN everywhere */
 
     w.source = allocate((uint64_t)LAYERS * SOURCE * QK * 2, HOPMLA_MEMORY_WORKSPACE);
-    w.q = allocate((uint64_t)LAYERS * ROWS * HEADS * QK * 2, HOPMLA_MEMORY_WORKSPACE);
-    w.out = allocate((uint64_t)LAYERS * ROWS * HEADS * LATENT * 2, HOPMLA_MEMORY_WORKSPACE);
-    w.lse = allocate((uint64_t)LAYERS * ROWS * HEADS * 4, HOPMLA_MEMORY_WORKSPACE);
+    w.q = allocate((uint64_t)LAYERS * ROWS * heads * QK * 2, HOPMLA_MEMORY_WORKSPACE);
+    w.out = allocate((uint64_t)LAYERS * ROWS * heads * LATENT * 2, HOPMLA_MEMORY_WORKSPACE);
+    w.lse = allocate((uint64_t)LAYERS * ROWS * heads * 4, HOPMLA_MEMORY_WORKSPACE);
     for (int i = 0; i < LAG; i++) {
         struct expectation *e = &w.steps[i];
         e->source = allocate((uint64_t)LAYERS * SOURCE * QK * 2, HOPMLA_MEMORY_PINNED);
-        e->q = allocate((uint64_t)LAYERS * ROWS * HEADS * QK * 2, HOPMLA_MEMORY_PINNED);
-        e->out = allocate((uint64_t)LAYERS * ROWS * HEADS * LATENT * 2, HOPMLA_MEMORY_PINNED);
-        e->lse = allocate((uint64_t)LAYERS * ROWS * HEADS * 4, HOPMLA_MEMORY_PINNED);
+        e->q = allocate((uint64_t)LAYERS * ROWS * heads * QK * 2, HOPMLA_MEMORY_PINNED);
+        e->out = allocate((uint64_t)LAYERS * ROWS * heads * LATENT * 2, HOPMLA_MEMORY_PINNED);
+        e->lse = allocate((uint64_t)LAYERS * ROWS * heads * 4, HOPMLA_MEMORY_PINNED);
         TRY(hopmla_event_create(w.context, &e->done, &error));
     }
     for (int i = 0; i < SEQS; i++) {
@@ -430,15 +430,15 @@ static void tear_down(void)
     for (int i = 0; i < LAG; i++) {
         struct expectation *e = &w.steps[i];
         hopmla_memory_free(w.context, e->source, (uint64_t)LAYERS * SOURCE * QK * 2, HOPMLA_MEMORY_PINNED);
-        hopmla_memory_free(w.context, e->q, (uint64_t)LAYERS * ROWS * HEADS * QK * 2, HOPMLA_MEMORY_PINNED);
-        hopmla_memory_free(w.context, e->out, (uint64_t)LAYERS * ROWS * HEADS * LATENT * 2, HOPMLA_MEMORY_PINNED);
-        hopmla_memory_free(w.context, e->lse, (uint64_t)LAYERS * ROWS * HEADS * 4, HOPMLA_MEMORY_PINNED);
+        hopmla_memory_free(w.context, e->q, (uint64_t)LAYERS * ROWS * heads * QK * 2, HOPMLA_MEMORY_PINNED);
+        hopmla_memory_free(w.context, e->out, (uint64_t)LAYERS * ROWS * heads * LATENT * 2, HOPMLA_MEMORY_PINNED);
+        hopmla_memory_free(w.context, e->lse, (uint64_t)LAYERS * ROWS * heads * 4, HOPMLA_MEMORY_PINNED);
         hopmla_event_destroy(w.context, e->done);
     }
     hopmla_memory_free(w.context, w.source, (uint64_t)LAYERS * SOURCE * QK * 2, HOPMLA_MEMORY_WORKSPACE);
-    hopmla_memory_free(w.context, w.q, (uint64_t)LAYERS * ROWS * HEADS * QK * 2, HOPMLA_MEMORY_WORKSPACE);
-    hopmla_memory_free(w.context, w.out, (uint64_t)LAYERS * ROWS * HEADS * LATENT * 2, HOPMLA_MEMORY_WORKSPACE);
-    hopmla_memory_free(w.context, w.lse, (uint64_t)LAYERS * ROWS * HEADS * 4, HOPMLA_MEMORY_WORKSPACE);
+    hopmla_memory_free(w.context, w.q, (uint64_t)LAYERS * ROWS * heads * QK * 2, HOPMLA_MEMORY_WORKSPACE);
+    hopmla_memory_free(w.context, w.out, (uint64_t)LAYERS * ROWS * heads * LATENT * 2, HOPMLA_MEMORY_WORKSPACE);
+    hopmla_memory_free(w.context, w.lse, (uint64_t)LAYERS * ROWS * heads * 4, HOPMLA_MEMORY_WORKSPACE);
     hopmla_graph_destroy(w.context, w.graph);
     hopmla_plan_destroy(w.plan);
     hopmla_stream_destroy(w.context, w.stream);
@@ -456,6 +456,8 @@ int main(int argc, char **argv)
             backend = !strcmp(argv[i + 1], "cuda") ? HOPMLA_BACKEND_CUDA : HOPMLA_BACKEND_CPU;
         } else if (!strcmp(argv[i], "--steps")) {
             steps = strtol(argv[i + 1], NULL, 10);
+        } else if (!strcmp(argv[i], "--heads")) {
+            heads = (uint32_t)strtoul(argv[i + 1], NULL, 10);
         } else if (!strcmp(argv[i], "--seed")) {
             w.random ^= strtoull(argv[i + 1], NULL, 10) * 0xD1342543DE82EF95u;
         }

@@ -7,9 +7,16 @@
 #include "ptx/grid.cuh"
 #include "merge.cuh"
 
-/** Reads the schedule and numbers the items of all splits. A split whose parts are so many that a warp would read
- * longer than all CTAs together do goes to CTAs. All threads. */
-__device__ __forceinline__ void number_items(SharedMerge &shared, const Params &params)
+struct SharedMerge {
+    hm_sm90_header header;
+    hm_sm90_split splits[HM_SM90_MAX_UNITS];
+    int32_t row_end[HM_SM90_MAX_UNITS]; /* rows of the splits up to and with this one */
+    int32_t most_parts;
+    alignas(16) float staged[kThreads * 8];
+};
+
+/** Reads the schedule and numbers the rows of all splits. All threads. */
+__device__ __forceinline__ void number_rows(SharedMerge &shared, const Params &params)
 {
     if (threadIdx.x == 0) {
         shared.header = *params.workspace.header;
@@ -21,67 +28,93 @@ __device__ __forceinline__ void number_items(SharedMerge &shared, const Params &
     if (threadIdx.x >= 32) {
         return;
     }
-    uint32_t few_before = 0, many_before = 0;
+    int before = 0, most = 0;
     for (int base = 0; base < shared.header.splits; base += 32) {
         const int s = base + threadIdx.x;
-        uint32_t few = 0, many = 0;
+        int rows = 0;
         if (s < shared.header.splits) {
-            const uint32_t blocks = (shared.splits[s].q_len * params.shape.heads + 15) / 16;
-            const uint32_t rounds = (blocks * kManyColumns + gridDim.x - 1) / gridDim.x;
-            const bool alone = (shared.splits[s].parts + kFewBatch - 1) / kFewBatch <= 2 * rounds;
-            few = alone ? blocks * kFewColumns : 0;
-            many = alone ? 0 : blocks * kManyColumns;
+            rows = shared.splits[s].q_len * params.shape.heads;
+            most = max(most, shared.splits[s].parts);
         }
         for (int distance = 1; distance < 32; distance *= 2) {
-            const uint32_t few_left = __shfl_up_sync(~0u, few, distance);
-            const uint32_t many_left = __shfl_up_sync(~0u, many, distance);
-            few += threadIdx.x >= distance ? few_left : 0;
-            many += threadIdx.x >= distance ? many_left : 0;
+            const int left = __shfl_up_sync(~0u, rows, distance);
+            rows += threadIdx.x >= distance ? left : 0;
         }
         if (s < shared.header.splits) {
-            shared.few_end[s] = few_before + few;
-            shared.many_end[s] = many_before + many;
+            shared.row_end[s] = before + rows;
         }
-        few_before += __shfl_sync(~0u, few, 31);
-        many_before += __shfl_sync(~0u, many, 31);
+        before += __shfl_sync(~0u, rows, 31);
+    }
+    most = __reduce_max_sync(~0u, most);
+    if (threadIdx.x == 0) {
+        shared.most_parts = most;
     }
 }
 
-/** Finds an item: its rows, and which of the `columns` items of these rows it is. */
-__device__ __forceinline__ RowBlock find_item(const SharedMerge &shared, const uint32_t *ends, uint32_t item,
-                                              uint32_t columns, uint32_t &column)
+__device__ __forceinline__ MergeRow find_row(const SharedMerge &shared, const Params &params, int row)
 {
     int low = 0, high = shared.header.splits - 1;
     while (low < high) {
         const int middle = (low + high) / 2;
-        if (ends[middle] > item) {
+        if (shared.row_end[middle] > row) {
             high = middle;
         } else {
             low = middle + 1;
         }
     }
-    const uint32_t index = item - (low > 0 ? ends[low - 1] : 0);
-    const uint32_t rows = index / columns;
-    column = index % columns;
-    return { shared.splits[low], (int)(rows / (kTileRows / 16)), (int)(rows % (kTileRows / 16)) };
+    return MergeRow(params, shared.splits[low], row - (low > 0 ? shared.row_end[low - 1] : 0));
 }
 
+/** How rows are divided: in pieces for warps or for CTAs, as wide as still keep all of these busy. */
+struct Division {
+    bool by_cta;
+    int lanes;
+    int pieces; /* of a row */
+    int items;
+    int rounds; /* of reads */
+
+    __device__ __forceinline__ Division(bool by_cta, int rows, int parts) : by_cta(by_cta)
+    {
+        const int widest = by_cta ? kColumns / 8 : 32, takers = by_cta ? gridDim.x : gridDim.x * kWarps;
+        lanes = 8;
+        while (lanes < widest && rows * (kColumns / 8 / lanes) > takers) {
+            lanes *= 2;
+        }
+        pieces = kColumns / 8 / lanes;
+        items = rows * pieces;
+        const int batch = kBatch * (by_cta ? kThreads : 32) / lanes;
+        rounds = (items + takers - 1) / takers * ((parts + batch - 1) / batch);
+    }
+};
+
+/** Merges all splits in whichever way takes fewer rounds of reads. Waits for the kernel before. */
 template <typename Element> __device__ __forceinline__ void merge_splits(SharedMerge &shared, const Params &params)
 {
-    const int splits = shared.header.splits;
-    if (splits == 0) {
-        return;
-    }
-    uint32_t column;
-    for (uint32_t item = blockIdx.x; item < shared.many_end[splits - 1]; item += gridDim.x) {
-        const RowBlock block = find_item(shared, shared.many_end, item, kManyColumns, column);
-        merge_many<Element>(shared, params, block, column);
+    const int rows = shared.header.splits > 0 ? shared.row_end[shared.header.splits - 1] : 0;
+    Division division(false, rows, shared.most_parts);
+    const Division by_cta(true, rows, shared.most_parts);
+    if (by_cta.rounds < division.rounds) {
+        division = by_cta;
     }
     /* Neighbouring items go to different CTAs. */
-    for (uint32_t item = threadIdx.x / 32 * gridDim.x + blockIdx.x; item < shared.few_end[splits - 1];
-         item += gridDim.x * kWarps) {
-        const RowBlock block = find_item(shared, shared.few_end, item, kFewColumns, column);
-        merge_few<Element>(params, block, column * (kManyColumns / kFewColumns));
+    const int step = division.by_cta ? gridDim.x : gridDim.x * kWarps;
+    int item = blockIdx.x + (division.by_cta ? 0 : threadIdx.x / 32 * gridDim.x);
+    bool waited = false;
+    for (; item < division.items; item += step) {
+        const MergeRow row = find_row(shared, params, item / division.pieces);
+        const Piece piece = { division.lanes, item % division.pieces * division.lanes * 8 };
+        if (!waited) {
+            grid_wait_for_predecessor();
+            waited = true;
+        }
+        if (division.by_cta) {
+            merge_by_cta<Element>(shared.staged, params, row, piece);
+        } else {
+            merge_by_warp<Element>(params, row, piece);
+        }
+    }
+    if (!waited) {
+        grid_wait_for_predecessor();
     }
 }
 
@@ -125,12 +158,11 @@ __device__ __forceinline__ void write_empties(const SharedMerge &shared, const P
 template <typename Element> __device__ __forceinline__ void combine(const Params &params)
 {
     __shared__ SharedMerge shared;
-    /* The schedule may be read ahead of the wait: the decode before has let this kernel start after its own wait, so
-     * everything before the decode is over. */
-    number_items(shared, params);
-    __syncthreads();
-    grid_wait_for_predecessor();
     grid_release_dependents();
+    /* The schedule may be read ahead of the wait: when this kernel starts, all that came before the decode is over, or
+     * the schedule was complete long before (hm_sm90_decode_params::early). */
+    number_rows(shared, params);
+    __syncthreads();
     merge_splits<Element>(shared, params);
     write_empties(shared, params);
 }

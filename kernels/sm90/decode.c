@@ -19,6 +19,31 @@ _Static_assert(sizeof(hm_binding) == 2 * sizeof(hm_tensor_map), "a binding is th
 #define LOG2_E 1.44269504088896340736
 #define COLUMN_TILE_BYTES 128
 
+/* The tiles, fewest rows first: an envelope gets the first that holds all rows of a request, else the last. */
+typedef struct tile {
+    uint32_t rows;
+    uint32_t threads;
+    uint32_t shared_bytes;
+    hm_kernel bf16;
+    hm_kernel fp16;
+} tile;
+
+static const tile tiles[] = {
+    { 16, HM_SM90_FEW_THREADS, HM_SM90_FEW16_SHARED, HM_KERNEL_decode_few16_bf16, HM_KERNEL_decode_few16_fp16 },
+    { 32, HM_SM90_FEW_THREADS, HM_SM90_FEW32_SHARED, HM_KERNEL_decode_few32_bf16, HM_KERNEL_decode_few32_fp16 },
+    { HM_SM90_TILE_ROWS, HM_SM90_DECODE_THREADS, HM_SM90_DECODE_SHARED, HM_KERNEL_decode_bf16, HM_KERNEL_decode_fp16 },
+};
+
+static const tile *tile_of(const hm_envelope *envelope)
+{
+    const uint64_t rows = (uint64_t)envelope->heads * envelope->max_q_tokens;
+    const tile *tile = tiles;
+    while (tile->rows < rows && tile->rows < HM_SM90_TILE_ROWS) {
+        tile++;
+    }
+    return tile;
+}
+
 static uint32_t smaller(uint32_t a, uint32_t b)
 {
     return a < b ? a : b;
@@ -76,13 +101,13 @@ static hm_sm90_shape shape_of(const hm_device *device, const hm_envelope *envelo
         units = smaller(units, envelope->max_units);
     }
     shape.heads = (int32_t)envelope->heads;
-    shape.tiles = (int32_t)((rows + HM_SM90_TILE_ROWS - 1) / HM_SM90_TILE_ROWS);
+    shape.tile_rows = (int32_t)tile_of(envelope)->rows;
+    shape.tiles = (int32_t)((rows + (uint32_t)shape.tile_rows - 1) / (uint32_t)shape.tile_rows);
     shape.tile_stride = (int32_t)smaller((uint32_t)shape.tiles, units);
     shape.groups = (int32_t)(units / (uint32_t)shape.tile_stride);
     if ((uint64_t)shape.groups > pages) {
         shape.groups = (int32_t)pages;
     }
-    shape.warps = rows >= HM_SM90_TILE_ROWS ? 4 : (int32_t)((rows + 15) / 16);
     shape.max_batch = (int32_t)envelope->max_batch;
     shape.max_q = (int32_t)envelope->max_q_tokens;
     shape.max_kv = (int32_t)envelope->max_kv_tokens;
@@ -102,7 +127,7 @@ static uint64_t lay_out(const hm_sm90_shape *shape, void *base, hm_sm90_workspac
 {
     const uint64_t batch = (uint64_t)shape->max_batch;
     const uint64_t groups = (uint64_t)shape->groups;
-    const uint64_t partials = groups > 1 ? 2 * groups * (uint64_t)shape->tiles : 0;
+    const uint64_t partials = groups > 1 ? 2 * groups * (uint64_t)shape->tiles * (uint64_t)shape->tile_rows : 0;
     uint64_t bytes = 0;
 
     workspace->header = carve(base, &bytes, sizeof(hm_sm90_header));
@@ -115,9 +140,8 @@ static uint64_t lay_out(const hm_sm90_shape *shape, void *base, hm_sm90_workspac
     workspace->q_starts = carve(base, &bytes, (batch + 1) * sizeof(int32_t));
     workspace->live = carve(base, &bytes, batch * sizeof(int32_t));
     workspace->costs = carve(base, &bytes, (batch + 1) * sizeof(int64_t));
-    workspace->partial_lse = carve(base, &bytes, partials * HM_SM90_TILE_ROWS * sizeof(float));
-    workspace->partial_out =
-        carve(base, &bytes, partials * (uint64_t)shape->warps * HM_SM90_WARP_FLOATS * sizeof(float));
+    workspace->partial_lse = carve(base, &bytes, partials * sizeof(float));
+    workspace->partial_out = carve(base, &bytes, partials * HM_SM90_ROW_BYTES);
     return (bytes + 1023) / 1024 * 1024;
 }
 
@@ -135,6 +159,7 @@ hopmla_status hm_sm90_schedule(hm_device *device, const hm_envelope *envelope, c
         .count = tables->count,
         .kv_lens = tables->kv_lens,
         .q_lens = tables->q_lens,
+        .append_starts = tables->append_starts,
         .shape = shape_of(device, envelope),
     };
     void *parameters[] = { &params };
@@ -153,6 +178,7 @@ hopmla_status hm_sm90_decode(hm_device *device, const hm_envelope *envelope, con
                              hopmla_error *error)
 {
     const int fp16 = envelope->format == HOPMLA_KV_FP16;
+    const tile *tile = tile_of(envelope);
     hm_binding maps = *binding;
     hm_sm90_decode_params params = {
         .q = decode->q,
@@ -176,14 +202,15 @@ hopmla_status hm_sm90_decode(hm_device *device, const hm_envelope *envelope, con
         .scale_log2 = (float)(decode->softmax_scale * LOG2_E),
         .lse_kind = envelope->lse,
         .heads_inverse = 1.0f / (float)envelope->heads,
+        .early = tables->append_starts != NULL, /* a plan's update ends with a fence behind tables and schedule */
         .shape = shape_of(device, envelope),
     };
     void *parameters[] = { &maps, &params };
     hm_launch launch = {
-        .kernel = fp16 ? HM_KERNEL_decode_fp16 : HM_KERNEL_decode_bf16,
+        .kernel = fp16 ? tile->fp16 : tile->bf16,
         .grid = { (uint32_t)(params.shape.groups * params.shape.tile_stride), 1, 1 },
-        .threads = HM_SM90_DECODE_THREADS,
-        .shared_bytes = HM_SM90_DECODE_SHARED,
+        .threads = tile->threads,
+        .shared_bytes = tile->shared_bytes,
         .programmatic = 1,
     };
     hopmla_status status;

@@ -16,6 +16,9 @@ constexpr int kValueRegisters = 160;
 
 __device__ __forceinline__ void start_cta(SharedMemory &shared, const Params &params, const CacheMaps &maps)
 {
+    if (params.early) {
+        grid_release_dependents();
+    }
     if (threadIdx.x == 0) {
         for (int slot = 0; slot < kSlots; slot++) {
             mbarrier_init(shared_address(&shared.latent_full[0][slot]), 1);
@@ -28,8 +31,10 @@ __device__ __forceinline__ void start_cta(SharedMemory &shared, const Params &pa
         tma_prefetch_map(&maps.latent);
         tma_prefetch_map(&maps.rope);
     }
-    grid_wait_for_predecessor();
-    grid_release_dependents(); /* not before: the combine kernel counts on it */
+    if (!params.early) {
+        grid_wait_for_predecessor();
+        grid_release_dependents(); /* not before: the combine kernel counts on it */
+    }
     constexpr int kWords = sizeof(hm_sm90_group) / sizeof(int32_t);
     if (threadIdx.x < kWords) {
         const int32_t *group =

@@ -3,235 +3,219 @@
 #define HM_SM90_MERGE_CUH
 
 /** @file
- * The merge of partial results: O = Σ wᵢ·Oᵢ / Σ wᵢ with wᵢ = 2^(LSEᵢ − largest), always in the same order. */
+ * The merge of a row's partial results: O = Σ wᵢ·Oᵢ / Σ wᵢ with wᵢ = 2^(LSEᵢ − largest), always in the same order. */
 
 #include "ptx/convert.cuh"
-#include "ptx/matrix.cuh"
 #include "tile_work.cuh"
 
 constexpr int kThreads = HM_SM90_COMBINE_THREADS;
 constexpr int kWarps = kThreads / 32;
-constexpr int kFewBatch = 4;                       /* parts that a warp reads at once when it merges alone */
-constexpr int kManyBatch = 9;                      /* when the warps of a CTA share an item: 132 parts in one go */
-constexpr int kFewColumns = 16, kManyColumns = 64; /* items that 16 rows make: 32 columns and 8 columns each */
+constexpr int kColumns = 512;
+constexpr int kBatch = 8; /* parts that a thread reads at once */
 
-/** Sixteen rows of a split: what a warp of the decode kernel held. */
-struct RowBlock {
+/** A row of a split request, and where its partial results are. */
+struct MergeRow {
     hm_sm90_split split;
-    int tile;
-    int warp;
-};
+    int row;        /* of the request */
+    int64_t first;  /* the row in slot 0 of the first group */
+    int64_t stride; /* rows of a slot */
 
-/** A lane's share of a sum over parts: rows lane / 4 and + 8, Columns tiles of 8 columns. Every weight is relative to
- * the largest LSE seen. */
-template <int Columns> struct Merge {
-    float top[2] = { -INFINITY, -INFINITY };
-    float weight[2] = { 0, 0 };
-    float4 sum[Columns];
-
-    __device__ __forceinline__ Merge()
+    __device__ __forceinline__ MergeRow(const Params &params, const hm_sm90_split &split, int row)
+        : split(split), row(row), stride((int64_t)params.shape.tiles * params.shape.tile_rows)
     {
-#pragma unroll
-        for (int c = 0; c < Columns; c++) {
-            sum[c] = make_float4(0, 0, 0, 0);
-        }
+        first = 2 * split.first_group * stride + row;
     }
-
-    /** Adds Batch partial sums: their tops, their weights relative to these, their values. A top of −inf adds
-     * nothing. */
-    template <int Batch>
-    __device__ __forceinline__ void add(const float (&tops)[Batch][2], const float (&weights)[Batch][2],
-                                        const float4 (&words)[Batch][Columns])
+    /** Part 0 is in slot 1 of its group, the others are in slot 0. */
+    __device__ __forceinline__ int64_t part(int index) const { return first + (2 * index + (index == 0)) * stride; }
+    __device__ __forceinline__ float lse(const Params &params, int index) const
     {
-        float keep[2], base[2];
-#pragma unroll
-        for (int upper = 0; upper < 2; upper++) {
-            float higher = top[upper];
-#pragma unroll
-            for (int i = 0; i < Batch; i++) {
-                higher = fmaxf(higher, tops[i][upper]);
-            }
-            base[upper] = higher == -INFINITY ? 0 : higher;
-            keep[upper] = exp2_fast(top[upper] - base[upper]);
-            top[upper] = higher;
-            weight[upper] *= keep[upper];
-        }
-#pragma unroll
-        for (int c = 0; c < Columns; c++) {
-            sum[c] = make_float4(sum[c].x * keep[0], sum[c].y * keep[0], sum[c].z * keep[1], sum[c].w * keep[1]);
-        }
-#pragma unroll
-        for (int i = 0; i < Batch; i++) {
-            const float low = exp2_fast(tops[i][0] - base[0]), high = exp2_fast(tops[i][1] - base[1]);
-            weight[0] += weights[i][0] * low;
-            weight[1] += weights[i][1] * high;
-#pragma unroll
-            for (int c = 0; c < Columns; c++) {
-                sum[c].x += words[i][c].x * low;
-                sum[c].y += words[i][c].y * low;
-                sum[c].z += words[i][c].z * high;
-                sum[c].w += words[i][c].w * high;
-            }
-        }
+        return params.workspace.partial_lse[part(index)];
     }
-
-    __device__ __forceinline__ void finish()
+    __device__ __forceinline__ uint4 load(const Params &params, int index, int column) const
     {
-        const float low = weight[0] > 0 ? 1 / weight[0] : 0, high = weight[1] > 0 ? 1 / weight[1] : 0;
-        for (int c = 0; c < Columns; c++) {
-            sum[c] = make_float4(sum[c].x * low, sum[c].y * low, sum[c].z * high, sum[c].w * high);
-        }
-    }
-
-    __device__ __forceinline__ float lse(int upper) const
-    {
-        return weight[upper] > 0 ? top[upper] + log2_fast(weight[upper]) : -INFINITY;
+        return *reinterpret_cast<const uint4 *>(static_cast<const unsigned char *>(params.workspace.partial_out) +
+                                                part(index) * HM_SM90_ROW_BYTES + column * 2);
     }
 };
 
-/** Adds parts first, first + step, … of a row block, column tiles [column, column + Columns). Batch parts are read at
- * once. */
-template <int Batch, int Columns>
-__device__ __forceinline__ void merge_parts(Merge<Columns> &merge, const Params &params, const RowBlock &block,
-                                            int column, int first, int step)
-{
-    const int lane = threadIdx.x & 31;
-    const float4 *partial_out = reinterpret_cast<const float4 *>(params.workspace.partial_out);
-#pragma unroll 1
-    for (int base = first; base < block.split.parts; base += Batch * step) {
-        float tops[Batch][2], weights[Batch][2];
-        float4 words[Batch][Columns];
-#pragma unroll
-        for (int i = 0; i < Batch; i++) {
-            const int part = base + i * step;
-            const bool there = part < block.split.parts;
-            const int64_t partial =
-                partial_index(params, block.split.first_group + (there ? part : 0), !there || part == 0, block.tile);
-            const float *lse = params.workspace.partial_lse + partial * kTileRows + block.warp * 16 + lane / 4;
-            tops[i][0] = there ? lse[0] : -INFINITY;
-            tops[i][1] = there ? lse[8] : -INFINITY;
-            weights[i][0] = weights[i][1] = 1;
-#pragma unroll
-            for (int c = 0; c < Columns; c++) {
-                words[i][c] = there ? partial_out[partial_word(params, partial, block.warp, column + c, lane)]
-                                    : make_float4(0, 0, 0, 0);
-            }
-        }
-        merge.add(tops, weights, words);
-    }
-}
+/** What the weights are relative to, the same in all lanes of a warp. */
+struct Weights {
+    float top = -INFINITY; /* largest LSE; 0 when there is none */
+    float sum = 0;
 
-/** The segment as far as rows of the tile are concerned. */
-__device__ __forceinline__ Segment rows_of(const hm_sm90_split &split)
+    __device__ __forceinline__ Weights(const Params &params, const MergeRow &row)
+    {
+        const int lane = threadIdx.x & 31;
+        constexpr int kMost = HM_SM90_MAX_UNITS / 32;
+        float lse[kMost];
+#pragma unroll
+        for (int i = 0; i < kMost; i++) {
+            lse[i] = lane + i * 32 < row.split.parts ? row.lse(params, lane + i * 32) : -INFINITY;
+        }
+#pragma unroll
+        for (int i = 0; i < kMost; i++) {
+            top = fmaxf(top, lse[i]);
+        }
+        for (int distance = 16; distance > 0; distance /= 2) {
+            top = fmaxf(top, __shfl_xor_sync(~0u, top, distance));
+        }
+        top = top == -INFINITY ? 0 : top;
+#pragma unroll
+        for (int i = 0; i < kMost; i++) {
+            sum += exp2_fast(lse[i] - top);
+        }
+        for (int distance = 16; distance > 0; distance /= 2) {
+            sum += __shfl_xor_sync(~0u, sum, distance);
+        }
+    }
+    __device__ __forceinline__ float scale() const
+    {
+        return sum > 0 ? 1 / sum : 0;
+    }
+    __device__ __forceinline__ float lse() const
+    {
+        return sum > 0 ? top + log2_fast(sum) : -INFINITY;
+    }
+};
+
+/** The row as the caller sees it. */
+__device__ __forceinline__ QueryRow query_of(const Params &params, const MergeRow &row)
 {
     Segment segment = {};
-    segment.q_start = split.q_start;
-    segment.q_len = split.q_len;
-    return segment;
+    segment.q_start = row.split.q_start;
+    segment.q_len = row.split.q_len;
+    return QueryRow(params, segment, 0, row.row);
 }
 
-template <int Columns>
-__device__ __forceinline__ void write_lse(const Merge<Columns> &merge, const Params &params, const RowBlock &block)
-{
-    const int lane = threadIdx.x & 31;
-    if (!params.lse || lane % 4 != 0) {
-        return;
-    }
-    for (int upper = 0; upper < 2; upper++) {
-        const QueryRow query(params, rows_of(block.split), block.tile, block.warp * 16 + lane / 4 + upper * 8);
-        if (query.valid) {
-            params.lse[query.token * params.lse_token_stride + query.head * params.lse_head_stride] =
-                convert_lse(merge.lse(upper), params.lse_kind);
-        }
-    }
-}
-
-__device__ __forceinline__ unsigned char *output_row(const Params &params, const QueryRow &query)
+__device__ __forceinline__ unsigned char *merged_row(const Params &params, const QueryRow &query)
 {
     return static_cast<unsigned char *>(params.out) +
            (query.token * params.out_token_stride + query.head * params.out_head_stride) * 2;
 }
 
-/** Few parts: a warp merges 16 rows × 32 columns alone. */
-template <typename Element>
-__device__ __forceinline__ void merge_few(const Params &params, const RowBlock &block, int column)
+__device__ __forceinline__ void store_merged_lse(const Params &params, const QueryRow &query, const Weights &weights)
 {
-    const int lane = threadIdx.x & 31;
-    Merge<4> merge;
-    merge_parts<kFewBatch>(merge, params, block, column, 0, 1);
-    merge.finish();
-    for (int upper = 0; upper < 2; upper++) {
-        const QueryRow query(params, rows_of(block.split), block.tile, block.warp * 16 + lane / 4 + upper * 8);
-        uint32_t words[4];
-        for (int c = 0; c < 4; c++) {
-            words[c] = upper == 0 ? Element::pack(merge.sum[c].x, merge.sum[c].y)
-                                  : Element::pack(merge.sum[c].z, merge.sum[c].w);
-        }
-        transpose_quad(words[0], words[1], words[2], words[3]);
-        if (query.valid) {
-            *reinterpret_cast<uint4 *>(output_row(params, query) + column * 16 + (lane & 3) * 16) =
-                make_uint4(words[0], words[1], words[2], words[3]);
-        }
-    }
-    if (column == 0) {
-        write_lse(merge, params, block);
+    if (params.lse && query.valid) {
+        params.lse[query.token * params.lse_token_stride + query.head * params.lse_head_stride] =
+            convert_lse(weights.lse(), params.lse_kind);
     }
 }
 
-struct SharedMerge {
-    hm_sm90_header header;
-    hm_sm90_split splits[HM_SM90_MAX_UNITS];
-    uint32_t few_end[HM_SM90_MAX_UNITS];  /* items for single warps, up to and with this split */
-    uint32_t many_end[HM_SM90_MAX_UNITS]; /* items for whole CTAs */
-    float4 sum[kWarps][32];
-    float top[kWarps][2][32];
-    float weight[kWarps][2][32];
+template <typename Element>
+__device__ __forceinline__ void add_scaled(float (&sum)[8], const uint4 &words, float weight)
+{
+    const uint32_t pairs[4] = { words.x, words.y, words.z, words.w };
+#pragma unroll
+    for (int i = 0; i < 4; i++) {
+        const float2 values = Element::unpack(pairs[i]);
+        sum[i * 2] = fmaf(values.x, weight, sum[i * 2]);
+        sum[i * 2 + 1] = fmaf(values.y, weight, sum[i * 2 + 1]);
+    }
+}
+
+/** Threads that share the parts of a row, 8 columns each: `lanes` neighbours, a power of two, have 8·lanes columns. */
+struct Piece {
+    int lanes;
+    int column;
 };
 
-/** Many parts: each warp takes every sixteenth part of 16 rows × 8 columns, the first merges what they found. */
+/** Σ wᵢ·Oᵢ / Σ wᵢ over the parts first, first + step, … of the thread's columns, then over the warp's lanes that have
+ * the same. */
 template <typename Element>
-__device__ __forceinline__ void merge_many(SharedMerge &shared, const Params &params, const RowBlock &block, int column)
+__device__ __forceinline__ Weights merge_parts(float (&sum)[8], const Params &params, const MergeRow &row,
+                                               const Piece &piece, int first, int step)
 {
-    const int lane = threadIdx.x & 31, warp = threadIdx.x / 32;
-    Merge<1> own;
-    merge_parts<kManyBatch>(own, params, block, column, warp, kWarps);
+    const int column = piece.column + (threadIdx.x & (piece.lanes - 1)) * 8, parts = row.split.parts;
+    float lse[kBatch];
+    uint4 words[kBatch];
+    const auto load = [&](int base) {
+#pragma unroll
+        for (int i = 0; i < kBatch; i++) {
+            const int part = base + i * step;
+            if (part < parts) {
+                lse[i] = row.lse(params, part);
+                words[i] = row.load(params, part, column);
+            }
+        }
+    };
+    load(first);
+    const Weights weights(params, row);
+    const float scale = weights.scale();
+#pragma unroll 1
+    for (int base = first;;) {
+#pragma unroll
+        for (int i = 0; i < kBatch; i++) {
+            if (base + i * step < parts) {
+                add_scaled<Element>(sum, words[i], exp2_fast(lse[i] - weights.top) * scale);
+            }
+        }
+        base += kBatch * step;
+        if (base >= parts) {
+            break;
+        }
+        load(base);
+    }
+    __syncwarp();
+    for (int distance = 16; distance >= piece.lanes; distance /= 2) {
+#pragma unroll
+        for (int i = 0; i < 8; i++) {
+            sum[i] += __shfl_xor_sync(~0u, sum[i], distance);
+        }
+    }
+    return weights;
+}
+
+/** A warp merges a piece of a row, at most 256 columns. */
+template <typename Element>
+__device__ __forceinline__ void merge_by_warp(const Params &params, const MergeRow &row, const Piece &piece)
+{
+    const int lane = threadIdx.x & 31;
+    float sum[8] = {};
+    const Weights weights = merge_parts<Element>(sum, params, row, piece, lane / piece.lanes, 32 / piece.lanes);
+    const QueryRow query = query_of(params, row);
+    if (lane < piece.lanes && query.valid) {
+        *reinterpret_cast<uint4 *>(merged_row(params, query) + (piece.column + lane * 8) * 2) =
+            make_uint4(Element::pack(sum[0], sum[1]), Element::pack(sum[2], sum[3]), Element::pack(sum[4], sum[5]),
+                       Element::pack(sum[6], sum[7]));
+        if (piece.column == 0 && lane == 0) {
+            store_merged_lse(params, query, weights);
+        }
+    }
+}
+
+/** A CTA does. */
+template <typename Element>
+__device__ __forceinline__ void merge_by_cta(float (&staged)[kThreads * 8], const Params &params, const MergeRow &row,
+                                             const Piece &piece)
+{
+    const int columns = piece.lanes * 8, lane = threadIdx.x & (piece.lanes - 1);
+    float sum[8] = {};
+    const Weights weights =
+        merge_parts<Element>(sum, params, row, piece, threadIdx.x / piece.lanes, kThreads / piece.lanes);
     __syncthreads(); /* the item before has been read */
-    shared.sum[warp][lane] = own.sum[0];
-    for (int upper = 0; upper < 2; upper++) {
-        shared.top[warp][upper][lane] = own.top[upper];
-        shared.weight[warp][upper][lane] = own.weight[upper];
+    if ((threadIdx.x & 31) < piece.lanes) {
+        const int place = threadIdx.x / max(piece.lanes, 32);
+#pragma unroll
+        for (int i = 0; i < 8; i += 4) {
+            *reinterpret_cast<float4 *>(&staged[place * columns + lane * 8 + i]) =
+                make_float4(sum[i], sum[i + 1], sum[i + 2], sum[i + 3]);
+        }
     }
     __syncthreads();
-    if (warp != 0) {
-        return;
-    }
-    Merge<1> merge;
-#pragma unroll
-    for (int w = 0; w < kWarps; w += 4) {
-        float tops[4][2], weights[4][2];
-        float4 words[4][1];
-#pragma unroll
-        for (int i = 0; i < 4; i++) {
-#pragma unroll
-            for (int upper = 0; upper < 2; upper++) {
-                tops[i][upper] = shared.top[w + i][upper][lane];
-                weights[i][upper] = shared.weight[w + i][upper][lane];
-            }
-            words[i][0] = shared.sum[w + i][lane];
+    const QueryRow query = query_of(params, row);
+    const int pair = threadIdx.x * 2, sums = kThreads / max(piece.lanes, 32);
+    if (pair < columns && query.valid) {
+        float2 total = make_float2(0, 0);
+#pragma unroll 4
+        for (int i = 0; i < sums; i++) {
+            const float2 more = *reinterpret_cast<const float2 *>(&staged[i * columns + pair]);
+            total = make_float2(total.x + more.x, total.y + more.y);
         }
-        merge.add(tops, weights, words);
-    }
-    merge.finish();
-    for (int upper = 0; upper < 2; upper++) {
-        const QueryRow query(params, rows_of(block.split), block.tile, block.warp * 16 + lane / 4 + upper * 8);
-        if (query.valid) {
-            *reinterpret_cast<uint32_t *>(output_row(params, query) + column * 16 + (lane & 3) * 4) =
-                upper == 0 ? Element::pack(merge.sum[0].x, merge.sum[0].y)
-                           : Element::pack(merge.sum[0].z, merge.sum[0].w);
+        *reinterpret_cast<uint32_t *>(merged_row(params, query) + (piece.column + pair) * 2) =
+            Element::pack(total.x, total.y);
+        if (piece.column == 0 && threadIdx.x == 0) {
+            store_merged_lse(params, query, weights);
         }
-    }
-    if (column == 0) {
-        write_lse(merge, params, block);
     }
 }
 

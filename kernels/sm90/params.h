@@ -14,8 +14,8 @@
  *   kv_lens, q_lens, q_starts              canonical copies: int32[max_batch], [max_batch], [max_batch + 1]
  *   live          int32[max_batch]         requests with query rows and cached tokens
  *   costs         int64[max_batch + 1]     cost of all live requests before this one
- *   partial_lse   float[2·groups·tiles·64]
- *   partial_out   float[2·groups·tiles·warps·HM_SM90_WARP_FLOATS] */
+ *   partial_lse   float[2·groups·tiles·tile_rows]
+ *   partial_out   the element type, [2·groups·tiles·tile_rows][512] */
 
 #include <stdint.h>
 
@@ -26,15 +26,20 @@
 #endif
 
 enum {
-    HM_SM90_TILE_ROWS = 64, /* query rows (token, head) that a CTA holds */
     HM_SM90_PAGE_TOKENS = 64,
     HM_SM90_MAX_UNITS = 160, /* more than any processor of compute capability 9.0 has */
     HM_SM90_INLINE_SEGMENTS = 7,
-    HM_SM90_WARP_FLOATS = 16 * 512, /* 16 rows of O that a warp holds */
+    HM_SM90_ROW_BYTES = 1024, /* of a partial O */
 
+    /* A tile: the query rows (token, head) that a CTA holds, and what its kernel takes. */
+    HM_SM90_TILE_ROWS = 64,
     HM_SM90_DECODE_THREADS = 384,
     HM_SM90_DECODE_SHARED = 232448,
-    HM_SM90_COMBINE_THREADS = 512,
+    HM_SM90_FEW_THREADS = 288,
+    HM_SM90_FEW16_SHARED = 190 * 1024,
+    HM_SM90_FEW32_SHARED = 214 * 1024,
+
+    HM_SM90_COMBINE_THREADS = 256,
     HM_SM90_SCHEDULE_THREADS = 1024,
     HM_SM90_SCHEDULE_SHARED = 120 * 1024,
 
@@ -60,7 +65,7 @@ typedef struct hm_sm90_segment {
     int32_t q_len;
     int32_t q_start;
     int32_t part; /* -1: the whole request; else the group's slot for partial results: 1 when it starts the request */
-    int32_t reserved;
+    int32_t fresh_page; /* first page that an append of the step may write; INT32_MAX: none */
 } hm_sm90_segment;
 
 /** The work of one group. Its first segments stand here too, so that a CTA needs one read to start. */
@@ -101,16 +106,16 @@ typedef struct hm_sm90_workspace {
     int32_t *live;
     int64_t *costs;
     float *partial_lse;
-    float *partial_out;
+    void *partial_out;
 } hm_sm90_workspace;
 
 /** How CTAs divide the work, from the envelope and the device alone. */
 typedef struct hm_sm90_shape {
     int32_t heads;
-    int32_t tiles;       /* tiles of 64 rows of the largest request */
+    int32_t tiles;       /* of the largest request */
     int32_t tile_stride; /* CTAs of a group: CTA c has group c / tile_stride, tiles c % tile_stride + i·tile_stride */
     int32_t groups;
-    int32_t warps; /* warps of a tile that hold rows: 4 unless all rows of a request fit in fewer */
+    int32_t tile_rows; /* 16, 32 or 64 */
     int32_t max_batch;
     int32_t max_q;
     int32_t max_kv;
@@ -119,7 +124,8 @@ typedef struct hm_sm90_shape {
 typedef struct hm_sm90_schedule_params {
     const int32_t *count; /* or NULL: max_batch */
     const int32_t *kv_lens;
-    const int32_t *q_lens; /* or NULL: max_q each */
+    const int32_t *q_lens;        /* or NULL: max_q each */
+    const int32_t *append_starts; /* or NULL: nothing is appended */
     hm_sm90_shape shape;
     hm_sm90_workspace workspace;
 } hm_sm90_schedule_params;
@@ -147,7 +153,7 @@ typedef struct hm_sm90_decode_params {
     float scale_log2;     /* softmax scale · log2 e */
     int32_t lse_kind;
     float heads_inverse; /* 1 / heads: a row's token is ⌊(row + 0.5) · heads_inverse⌋, right for every row < 2^18 */
-    int32_t reserved;
+    int32_t early;       /* tables and schedule were complete before any launch that this one may overlap */
     hm_sm90_shape shape;
     hm_sm90_workspace workspace;
 } hm_sm90_decode_params;

@@ -155,19 +155,22 @@ __device__ __forceinline__ void try_budgets(Shared &shared, const hm_sm90_schedu
     const int unused = splits ? kStartCost + kPageCost * (kFewestPages + 1) - 1 : shared.largest;
     const int step = (unused + kBudgets - 2) / (kBudgets - 1);
     const int64_t average = (totals.cost + shape.groups - 1) / shape.groups;
-    const int64_t budget = max(average, (int64_t)unused + (splits ? 1 : 0)) + lane * (int64_t)step;
+    const int64_t least = splits ? kStartCost + kPageCost * kFewestPages : unused;
+    const int64_t budget = max(average, least) + lane * (int64_t)step;
     const Outcome outcome = cut_line(&shared.tried[kind][0][lane], costs, totals.live(), shape.groups, budget, splits);
-    const int64_t merge = outcome.parts == 0 ? 0
-                                             : kMergeCost + (int64_t)kPartCost * shape.warps * shape.tiles *
-                                                                outcome.parts / (shape.groups * shape.tile_stride);
+    const MergeCosts costs_of = merge_costs(shape.tile_rows);
+    const int64_t merge = outcome.parts == 0
+                              ? 0
+                              : costs_of.any + (int64_t)costs_of.part * (shape.tile_rows / 16) * shape.tiles *
+                                                   outcome.parts / (shape.groups * shape.tile_stride);
     const int64_t price = outcome.done ? budget + merge : INT64_MAX;
-    int64_t least = price;
+    int64_t lowest = price;
     for (int distance = 16; distance > 0; distance /= 2) {
-        least = min(least, (int64_t)__shfl_xor_sync(~0u, least, distance));
+        lowest = min(lowest, (int64_t)__shfl_xor_sync(~0u, lowest, distance));
     }
-    const int best = __ffs(__ballot_sync(~0u, price == least)) - 1;
+    const int best = __ffs(__ballot_sync(~0u, price == lowest)) - 1;
     if (lane == 0) {
-        shared.price[kind] = least;
+        shared.price[kind] = lowest;
         shared.best[kind] = best;
     }
 }
@@ -208,9 +211,18 @@ __device__ __forceinline__ void choose_cuts(Shared &shared, const hm_sm90_schedu
     }
 }
 
-/** Segments [0, count) of a group, one a lane. */
-__device__ __forceinline__ void write_segments(const Workspace &workspace, int group, int first, Cut begin, Cut end)
+/** The first page of a request that an append of this step may write. */
+__device__ __forceinline__ int fresh_page(const int32_t *append_starts, int request, int kv_len)
 {
+    const int appended = append_starts ? append_starts[request + 1] - append_starts[request] : 0;
+    return appended > 0 ? max(kv_len - appended, 0) / HM_SM90_PAGE_TOKENS : INT32_MAX;
+}
+
+/** Segments [0, count) of a group, one a lane. */
+__device__ __forceinline__ void write_segments(const hm_sm90_schedule_params &params, int group, int first, Cut begin,
+                                               Cut end)
+{
+    const Workspace &workspace = params.workspace;
     hm_sm90_group &out = workspace.groups[group];
     const int lane = threadIdx.x & 31;
     const int count = end.live - begin.live + (end.page > 0);
@@ -229,6 +241,7 @@ __device__ __forceinline__ void write_segments(const Workspace &workspace, int g
         segment.page_begin = i == 0 ? begin.page : 0;
         const bool finishes = live < end.live;
         segment.page_end = finishes ? pages_of(segment.kv_len) : end.page;
+        segment.fresh_page = fresh_page(params.append_starts, request, segment.kv_len);
         segment.part = segment.page_begin > 0 ? 0 : finishes ? -1 : 1;
         workspace.segments[first + i] = segment;
         if (i < HM_SM90_INLINE_SEGMENTS) {
@@ -279,7 +292,7 @@ extern "C" __global__ void __launch_bounds__(kThreads, 1)
     const int groups = params.shape.groups;
     for (int group = warp; group < groups; group += kWarps) {
         const Cut begin = shared.cuts[group];
-        write_segments(params.workspace, group, begin.live + shared.inside[group], begin, shared.cuts[group + 1]);
+        write_segments(params, group, begin.live + shared.inside[group], begin, shared.cuts[group + 1]);
     }
     if (threadIdx.x < groups) {
         write_split(shared, params.workspace, threadIdx.x, groups);

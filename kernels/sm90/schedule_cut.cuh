@@ -12,9 +12,18 @@
 constexpr int kPageCost = 4;
 constexpr int kStartCost = 6;   /* of a segment: Q, the ring's start, O */
 constexpr int kFewestPages = 1; /* that are worth a segment which does not finish its request */
-constexpr int kMergeCost = 24;  /* of having parts to merge at all: the combine kernel's chain of reads */
-constexpr int kPartCost = 5;    /* of a part for each 16 rows of a tile, written once and read once by one CTA */
 constexpr int kBudgets = 32;    /* that are tried, a lane each, with splits and without */
+
+/** Costs of parts, which differ between tiles: a page of 64 rows takes longer to compute than to read. */
+struct MergeCosts {
+    int any;  /* of having parts to merge at all: the combine kernel's chain of reads */
+    int part; /* of a part for each 16 rows of a tile, written once and read once by one CTA */
+};
+
+__host__ __device__ constexpr MergeCosts merge_costs(int tile_rows)
+{
+    return tile_rows < 64 ? MergeCosts{ 8, 3 } : MergeCosts{ 24, 5 };
+}
 
 /** Where a group starts: request number `live` of those that have work, `page` of it. */
 struct Cut {

@@ -6,12 +6,8 @@
  * Keeps the ring of pages full. There is no producer warp (a fourth warpgroup would take registers that the others
  * need): the first thread of each value warpgroup refills the half of a slot that its warpgroup has consumed. */
 
+#include "tile_shared.cuh"
 #include "tile_work.cuh"
-
-struct CacheMaps {
-    TensorMap latent; /* {64 columns, 64 rows, 8 column tiles, pages}, box of 4 column tiles */
-    TensorMap rope;   /* the same with 1 column tile */
-};
 
 /** One per value warpgroup, used by its first thread alone. What is not needed between two pages is in shared
  * memory. */
@@ -29,13 +25,13 @@ struct Loader {
         PageCursor &cursor = shared.cursors[half];
         if (cursor.left == 0) {
             WorkIterator work(cursor.tile, cursor.index);
-            have = work.next(shared, params);
+            have = work.next(shared.work, params);
             cursor.tile = work.tile;
             cursor.index = work.index;
             if (!have) {
                 return;
             }
-            const Segment &segment = work.segment(shared, params);
+            const Segment &segment = work.segment(shared.work, params);
             cursor.left = page_count(segment);
             cursor.entry = params.block_table + segment.request * params.table_stride + segment.page_begin;
         }
@@ -53,15 +49,25 @@ struct Loader {
         look_ahead(shared, params);
     }
 
+    /** Loads the first page ahead of the wait for the kernel before, if no append of this step touches it; returns how
+     * many were. More would be in the way of Q. */
+    __device__ __forceinline__ int load_ahead(SharedMemory &shared, const Params &params, const CacheMaps &maps)
+    {
+        if (!params.early || !have) {
+            return 0;
+        }
+        const PageCursor &cursor = shared.cursors[half];
+        const Segment &segment = WorkIterator(cursor.tile, cursor.index).segment(shared.work, params);
+        if (segment.page_begin >= segment.fresh_page) {
+            return 0;
+        }
+        refill(shared, params, maps, 0, 0, true);
+        return 1;
+    }
+
     __device__ __forceinline__ int coordinate(const Params &params) const
     {
-        if ((uint32_t)page < (uint32_t)params.pages) {
-            return params.page_base + page;
-        }
-        if (half == 0) {
-            atomicOr(&params.workspace.header->error, HM_SM90_BAD_PAGE);
-        }
-        return params.page_outside;
+        return page_coordinate(params, page, half == 0);
     }
 
     /** Loads the next page into a slot whose half is free. `rope_parity` is the parity of rope_free to wait for;

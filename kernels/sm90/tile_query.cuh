@@ -8,20 +8,12 @@
 
 #include "ptx/copy.cuh"
 #include "ptx/matrix.cuh"
+#include "tile_shared.cuh"
 #include "tile_work.cuh"
 
 struct QueryTile {
     uint32_t steps[kQuerySteps * 4]; /* A operand of step k: words 4k … 4k + 3 */
 };
-
-__device__ __forceinline__ const unsigned char *query_row(const void *base, int64_t token_stride, int64_t head_stride,
-                                                          const QueryRow &row)
-{
-    if (!row.valid) {
-        return nullptr;
-    }
-    return static_cast<const unsigned char *>(base) + (row.token * token_stride + row.head * head_stride) * 2;
-}
 
 __device__ __forceinline__ uint4 load_or_zero(const unsigned char *row, int byte)
 {

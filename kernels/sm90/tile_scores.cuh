@@ -5,6 +5,7 @@
 /** @file
  * The score warpgroup: S = Q·Kᵀ of every page, softmax with a running reference, probabilities to shared memory. */
 
+#include "ptx/grid.cuh"
 #include "ptx/wgmma.cuh"
 #include "tile_query.cuh"
 
@@ -131,7 +132,7 @@ __device__ __forceinline__ void open_gate(int slot)
  * find the tensor cores idle. */
 template <typename Element>
 __device__ __forceinline__ void score_page(float (&s)[32], const QueryTile &query, SharedMemory &shared,
-                                           const Ring &ring, bool follows)
+                                           const Ring<kSlots> &ring, bool follows)
 {
     const int slot = ring.slot;
     mbarrier_wait(shared_address(&shared.latent_full[0][slot]), ring.parity);
@@ -194,8 +195,7 @@ __device__ __forceinline__ void store_lse(const SoftmaxState &state, const Param
                                           int tile)
 {
     const bool partial = segment.part >= 0;
-    const int64_t first =
-        partial ? partial_index(params, blockIdx.x / params.shape.tile_stride, segment.part, tile) * kTileRows : 0;
+    const int64_t first = partial ? partial_row(params, blockIdx.x / params.shape.tile_stride, segment.part, tile) : 0;
 #pragma unroll
     for (int upper = 0; upper < 2; upper++) {
         const int row = accumulator_row() + upper * 8;
@@ -215,14 +215,17 @@ template <typename Element>
 __device__ __forceinline__ void run_score_warpgroup(SharedMemory &shared, const Params &params)
 {
     WorkIterator work(params);
-    Ring ring;
+    Ring<kSlots> ring;
     uint32_t segments = 0; /* done; sums_free passes at once for the first */
     QueryTile query;
     float s[32];
-    while (work.next(shared, params)) {
+    if (params.early) {
+        grid_wait_for_predecessor();
+    }
+    while (work.next(shared.work, params)) {
         int page, page_end, masked_page;
         {
-            const Segment &segment = work.segment(shared, params);
+            const Segment &segment = work.segment(shared.work, params);
             QueryLoad load;
             load.start(query, shared, params, segment, work.tile);
             if (segments == 0) {
@@ -240,7 +243,7 @@ __device__ __forceinline__ void run_score_warpgroup(SharedMemory &shared, const 
         for (; page < page_end; page++) {
             score_page<Element>(s, query, shared, ring, follows);
             if (page >= masked_page) {
-                mask_scores(s, params, work.segment(shared, params), work.tile, page);
+                mask_scores(s, params, work.segment(shared.work, params), work.tile, page);
             }
             uint32_t packed[16];
             softmax_page<Element>(s, packed, state, shared.notes[ring.slot], params.scale_log2);
@@ -250,8 +253,8 @@ __device__ __forceinline__ void run_score_warpgroup(SharedMemory &shared, const 
             if (!follows) {
                 follows = true;
                 WorkIterator later = work;
-                if (later.next(shared, params)) {
-                    prefetch_query(params, later.segment(shared, params), later.tile);
+                if (later.next(shared.work, params)) {
+                    prefetch_query(params, later.segment(shared.work, params), later.tile);
                 }
             }
         }
@@ -260,7 +263,7 @@ __device__ __forceinline__ void run_score_warpgroup(SharedMemory &shared, const 
         hand_over_sums(state, shared);
         publish(ring.before());
         open_gate(ring.before());
-        store_lse(state, params, work.segment(shared, params), work.tile);
+        store_lse(state, params, work.segment(shared.work, params), work.tile);
         __syncwarp(); /* keeps the ring's position, and with it the descriptors, in uniform registers */
     }
     if (segments == 0) {

@@ -5,6 +5,7 @@
 /** @file
  * The two value warpgroups: each owns 256 of O's 512 columns, O += P·V over the pages, and stores O. */
 
+#include "ptx/grid.cuh"
 #include "ptx/matrix.cuh"
 #include "ptx/wgmma.cuh"
 #include "tile_loader.cuh"
@@ -35,24 +36,14 @@ __device__ __forceinline__ void clear_tail(PageSlot &page, int half, int tokens)
     barrier_sync(kBarrierValues + half, kWarpgroup);
 }
 
-/** Where a row's O goes: this lane's first 16 bytes of it. NULL for a row that does not exist. */
-__device__ __forceinline__ unsigned char *output_row(const Params &params, const Segment &segment, int tile, int row)
-{
-    const QueryRow query(params, segment, tile, row);
-    if (!query.valid) {
-        return nullptr;
-    }
-    return static_cast<unsigned char *>(params.out) + (thread_index() & 3) * 16 +
-           (query.token * params.out_token_stride + query.head * params.out_head_stride) * 2;
-}
-
-/** O of a whole request: 16 bytes a lane after a transpose in each quad. */
+/** 16 bytes a lane after a transpose in each quad. */
 template <typename Element>
 __device__ __forceinline__ void store_output(const float (&o)[128], const float (&inverse)[2], int half,
                                              const Params &params, const Segment &segment, int tile)
 {
-    unsigned char *const out[2] = { output_row(params, segment, tile, accumulator_row()),
-                                    output_row(params, segment, tile, accumulator_row() + 8) };
+    const int64_t partial = own_partial_row(params, segment, tile);
+    unsigned char *const out[2] = { output_row(params, segment, tile, accumulator_row(), partial),
+                                    output_row(params, segment, tile, accumulator_row() + 8, partial) };
 #pragma unroll
     for (int block = 0; block < 8; block++) {
 #pragma unroll
@@ -65,29 +56,10 @@ __device__ __forceinline__ void store_output(const float (&o)[128], const float 
             }
             transpose_quad(words[0], words[1], words[2], words[3]);
             if (out[upper]) {
-                *reinterpret_cast<uint4 *>(out[upper] + half * 512 + block * 64) =
+                *reinterpret_cast<uint4 *>(out[upper] + half * 512 + block * 64 + (thread_index() & 3) * 16) =
                     make_uint4(words[0], words[1], words[2], words[3]);
             }
         }
-    }
-}
-
-/** O of a part of a request, in float32, in the order of the accumulators. */
-__device__ __forceinline__ void store_partial(const float (&o)[128], const float (&inverse)[2], int half,
-                                              const Params &params, const Segment &segment, int tile)
-{
-    const int warp = group_warp();
-    if (warp >= params.shape.warps) {
-        return;
-    }
-    const int group = blockIdx.x / params.shape.tile_stride;
-    const int64_t partial = partial_index(params, group, segment.part, tile);
-    float4 *words = reinterpret_cast<float4 *>(params.workspace.partial_out) +
-                    partial_word(params, partial, warp, half * 32, thread_index() & 31);
-#pragma unroll
-    for (int t = 0; t < 32; t++) {
-        words[t * 32] = make_float4(o[t * 4] * inverse[0], o[t * 4 + 1] * inverse[0], o[t * 4 + 2] * inverse[1],
-                                    o[t * 4 + 3] * inverse[1]);
     }
 }
 
@@ -97,21 +69,29 @@ __device__ __forceinline__ void run_value_warpgroup(SharedMemory &shared, int ha
                                                     const CacheMaps &maps)
 {
     WorkIterator work(params);
-    Ring ring;
+    Ring<kSlots> ring;
     Loader loader(half);
     float o[128];
-    barrier_sync(kBarrierGate + half * kSlots, 2 * kWarpgroup); /* Q is on its way */
+    int loaded = 0;
     if (group_thread() == 0) {
         loader.start(shared, params);
+        loaded = loader.load_ahead(shared, params, maps);
+    }
+    __syncwarp();
+    if (params.early) {
+        grid_wait_for_predecessor();
+    }
+    barrier_sync(kBarrierGate + half * kSlots, 2 * kWarpgroup); /* Q is on its way */
+    if (group_thread() == 0) {
 #pragma unroll 1
-        for (int slot = 0; slot < kSlots; slot++) {
+        for (int slot = loaded; slot < kSlots; slot++) {
             loader.refill(shared, params, maps, slot, 0, true);
         }
     }
     __syncwarp();
-    while (work.next(shared, params)) {
+    while (work.next(shared.work, params)) {
         float inverse[2];
-        int left = page_count(work.segment(shared, params));
+        int left = page_count(work.segment(shared.work, params));
         bool first = true;
 #pragma unroll 1
         for (; left > 0; left--) {
@@ -121,7 +101,7 @@ __device__ __forceinline__ void run_value_warpgroup(SharedMemory &shared, int ha
                 rescale(o, shared.notes[slot]);
             }
             if (left == 1) {
-                const Segment &segment = work.segment(shared, params);
+                const Segment &segment = work.segment(shared.work, params);
                 const int tokens = segment.kv_len - (segment.page_end - 1) * kPageTokens;
                 if (tokens < kPageTokens) {
                     clear_tail(shared.pages[slot], half, tokens);
@@ -164,12 +144,8 @@ __device__ __forceinline__ void run_value_warpgroup(SharedMemory &shared, int ha
             }
             ring.advance();
         }
-        const Segment &segment = work.segment(shared, params);
-        if (segment.part < 0) {
-            store_output<Element>(o, inverse, half, params, segment, work.tile);
-        } else {
-            store_partial(o, inverse, half, params, segment, work.tile);
-        }
+        const Segment &segment = work.segment(shared.work, params);
+        store_output<Element>(o, inverse, half, params, segment, work.tile);
     }
 }
 

@@ -5,7 +5,9 @@
 /** @file
  * What a CTA works on: the one place of the decode kernel that knows how the schedule is laid out. */
 
-#include "tile_shared.cuh"
+#include <math.h>
+
+#include "tile_common.cuh"
 
 using Params = hm_sm90_decode_params;
 using Workspace = hm_sm90_workspace;
@@ -27,27 +29,26 @@ struct WorkIterator {
     __device__ __forceinline__ WorkIterator(int tile, int index) : tile(tile), index(index) {}
 
     /** Goes to the next one; false at the end. */
-    __device__ __forceinline__ bool next(const SharedMemory &shared, const Params &params)
+    __device__ __forceinline__ bool next(const hm_sm90_group &group, const Params &params)
     {
         for (;;) {
-            if (++index >= shared.work.count) {
+            if (++index >= group.count) {
                 index = 0;
                 tile += params.shape.tile_stride;
-                if (tile >= params.shape.tiles || shared.work.count == 0) {
+                if (tile >= params.shape.tiles || group.count == 0) {
                     return false;
                 }
             }
-            if (tile * kTileRows < segment(shared, params).q_len * params.shape.heads) {
+            if (tile * params.shape.tile_rows < segment(group, params).q_len * params.shape.heads) {
                 return true;
             }
         }
     }
 
     /** The current one. Read its fields where they are needed: kept in registers they would be spilled. */
-    __device__ __forceinline__ const Segment &segment(const SharedMemory &shared, const Params &params) const
+    __device__ __forceinline__ const Segment &segment(const hm_sm90_group &group, const Params &params) const
     {
-        return index < HM_SM90_INLINE_SEGMENTS ? shared.work.head[index]
-                                               : params.workspace.segments[shared.work.first + index];
+        return index < HM_SM90_INLINE_SEGMENTS ? group.head[index] : params.workspace.segments[group.first + index];
     }
 };
 
@@ -60,7 +61,7 @@ struct QueryRow {
 
     __device__ __forceinline__ QueryRow(const Params &params, const Segment &segment, int tile, int row)
     {
-        const int index = tile * kTileRows + row;
+        const int index = tile * params.shape.tile_rows + row;
         const int in_request = (int)((index + 0.5f) * params.heads_inverse);
         head = index - in_request * params.shape.heads;
         hidden = segment.q_len - 1 - in_request;
@@ -68,6 +69,28 @@ struct QueryRow {
         valid = hidden >= 0 && token < params.rows;
     }
 };
+
+/** A row of q or q_rope; NULL for one that does not exist. */
+__device__ __forceinline__ const unsigned char *query_row(const void *base, int64_t token_stride, int64_t head_stride,
+                                                          const QueryRow &row)
+{
+    if (!row.valid) {
+        return nullptr;
+    }
+    return static_cast<const unsigned char *>(base) + (row.token * token_stride + row.head * head_stride) * 2;
+}
+
+/** Coordinate of a page in the maps; one outside them, which brings zeros, for an id that the pool does not have. */
+__device__ __forceinline__ int page_coordinate(const Params &params, int32_t page, bool report)
+{
+    if ((uint32_t)page < (uint32_t)params.pages) {
+        return params.page_base + page;
+    }
+    if (report) {
+        atomicOr(&params.workspace.header->error, HM_SM90_BAD_PAGE);
+    }
+    return params.page_outside;
+}
 
 /** The LSE as the caller wants it, from one in base 2; −inf stands for an empty row. */
 __device__ __forceinline__ float convert_lse(float lse_log2, int kind)
@@ -78,17 +101,41 @@ __device__ __forceinline__ float convert_lse(float lse_log2, int kind)
     return kind == HM_SM90_LSE_BASE2 ? lse_log2 : lse_log2 * 0.693147180559945309f;
 }
 
-/** Where the group's partial results of a segment are: multiply by the size of what is stored for a slot and tile. */
-__device__ __forceinline__ int64_t partial_index(const Params &params, int group, int part, int tile)
+/** Row of the partial results where those of a segment's tile start. */
+__device__ __forceinline__ int64_t partial_row(const Params &params, int group, int part, int tile)
 {
-    return (int64_t)(group * 2 + part) * params.shape.tiles + tile;
+    return ((int64_t)(group * 2 + part) * params.shape.tiles + tile) * params.shape.tile_rows;
 }
 
-/** Words of 16 bytes of a partial O: `column` counts tiles of 8 columns, 0 … 63; one word a lane, as in the
- * accumulators of the lane. */
-__device__ __forceinline__ int64_t partial_word(const Params &params, int64_t partial, int warp, int column, int lane)
+/** The same for the CTA's own; −1 for a whole request. It takes a division: know it early. */
+__device__ __forceinline__ int64_t own_partial_row(const Params &params, const Segment &segment, int tile)
 {
-    return ((partial * params.shape.warps + warp) * 64 + column) * 32 + lane;
+    return segment.part < 0 ? -1 : partial_row(params, blockIdx.x / params.shape.tile_stride, segment.part, tile);
+}
+
+/** Where a row's O goes, NULL for a row that does not exist: to the caller, or to the partial results. */
+__device__ __forceinline__ unsigned char *output_row(const Params &params, const Segment &segment, int tile, int row,
+                                                     int64_t partial)
+{
+    const QueryRow query(params, segment, tile, row);
+    unsigned char *const out =
+        partial < 0 ? static_cast<unsigned char *>(params.out) +
+                          (query.token * params.out_token_stride + query.head * params.out_head_stride) * 2
+                    : static_cast<unsigned char *>(params.workspace.partial_out) + (partial + row) * HM_SM90_ROW_BYTES;
+    return query.valid ? out : nullptr;
+}
+
+/** Stores a row's LSE, in base 2, where output_row stores its O. */
+__device__ __forceinline__ void store_row_lse(const Params &params, const Segment &segment, int tile, int row,
+                                              int64_t partial, float lse_log2)
+{
+    const QueryRow query(params, segment, tile, row);
+    if (partial >= 0) {
+        params.workspace.partial_lse[partial + row] = lse_log2;
+    } else if (params.lse && query.valid) {
+        params.lse[query.token * params.lse_token_stride + query.head * params.lse_head_stride] =
+            convert_lse(lse_log2, params.lse_kind);
+    }
 }
 
 #endif

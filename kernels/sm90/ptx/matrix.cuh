@@ -15,6 +15,20 @@ __device__ __forceinline__ void store_matrices(uint32_t row, uint32_t m0, uint32
                  : "memory");
 }
 
+/** Stores transposed matrices: lane i gives the address of column i % 8 of matrix i / 8, which becomes a row. */
+__device__ __forceinline__ void store_transposed(uint32_t row, uint32_t m0, uint32_t m1)
+{
+    asm volatile("stmatrix.sync.aligned.m8n8.x2.trans.shared.b16 [%0], {%1, %2};" ::"r"(row), "r"(m0), "r"(m1)
+                 : "memory");
+}
+
+__device__ __forceinline__ void store_transposed(uint32_t row, uint32_t m0, uint32_t m1, uint32_t m2, uint32_t m3)
+{
+    asm volatile("stmatrix.sync.aligned.m8n8.x4.trans.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(row), "r"(m0), "r"(m1),
+                 "r"(m2), "r"(m3)
+                 : "memory");
+}
+
 /** The word of lane ^ Mask. */
 template <int Mask> __device__ __forceinline__ uint32_t exchange(uint32_t word)
 {

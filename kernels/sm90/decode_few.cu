@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/** @file
+ * The decode kernel for requests of few query rows: persistent CTAs of two consumer warpgroups and a loader warp, each
+ * CTA with a tile of 16 or 32 rows, follow the schedule in the workspace. */
+
+#include "tile_few.cuh"
+
+template <int N>
+__device__ __forceinline__ void start_cta(FewShared<N> &shared, const Params &params, const CacheMaps &maps)
+{
+    if (params.early) {
+        grid_release_dependents();
+    }
+    if (threadIdx.x == kFewConsumers) {
+        for (int slot = 0; slot < kFewSlots; slot++) {
+            mbarrier_init(shared_address(&shared.full[slot]), 1);
+            mbarrier_init(shared_address(&shared.empty[slot]), kFewConsumers / 32);
+        }
+        mbarrier_fence_init();
+        tma_prefetch_map(&maps.latent);
+        tma_prefetch_map(&maps.rope);
+    }
+    if (!params.early) {
+        grid_wait_for_predecessor();
+        grid_release_dependents(); /* not before: the combine kernel counts on it */
+    }
+    constexpr int kWords = sizeof(hm_sm90_group) / sizeof(int32_t);
+    if (threadIdx.x < kWords) {
+        const int32_t *group =
+            reinterpret_cast<const int32_t *>(params.workspace.groups + blockIdx.x / params.shape.tile_stride);
+        reinterpret_cast<int32_t *>(&shared.work)[threadIdx.x] = group[threadIdx.x];
+    }
+    if (blockIdx.x == 0 && threadIdx.x == kWords && params.workspace.header->q_total > params.rows) {
+        atomicOr(&params.workspace.header->error, HM_SM90_BAD_ROWS);
+    }
+    __syncthreads();
+}
+
+template <typename Element, int N>
+__device__ __forceinline__ void decode_few(const CacheMaps &maps, const Params &params)
+{
+    extern __shared__ unsigned char shared_bytes[];
+    FewShared<N> &shared = *reinterpret_cast<FewShared<N> *>(shared_bytes);
+    start_cta(shared, params, maps);
+    if (threadIdx.x >= kFewConsumers) {
+        run_few_loader(shared, params, maps);
+        return;
+    }
+    FewTile<Element, N>(shared, params).run();
+}
+
+#define DECODE_FEW(name, Element, N)                                                                                   \
+    extern "C" __global__ void __launch_bounds__(HM_SM90_FEW_THREADS, 1)                                               \
+        hm_decode_##name(const __grid_constant__ CacheMaps maps, const __grid_constant__ Params params)                \
+    {                                                                                                                  \
+        decode_few<Element, N>(maps, params);                                                                          \
+    }
+
+DECODE_FEW(few16_bf16, Bf16, 16)
+DECODE_FEW(few16_fp16, Fp16, 16)
+DECODE_FEW(few32_bf16, Bf16, 32)
+DECODE_FEW(few32_fp16, Fp16, 32)

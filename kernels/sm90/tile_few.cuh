@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef HM_SM90_TILE_FEW_CUH
+#define HM_SM90_TILE_FEW_CUH
+
+/** @file
+ * The consumers of the tile of few rows: heads are columns of the products, so that none is padded to 64.
+ *     Oᵀ += Vᵀ·Pᵀ: 256 columns of V for each warpgroup, all heads. */
+
+#include "tile_few_softmax.cuh"
+
+template <typename Element, int N> struct FewTile : FewSoftmax<Element, N> {
+    using Softmax = FewSoftmax<Element, N>;
+    using Softmax::group;
+    using Softmax::lane;
+    using Softmax::params;
+    using Softmax::shared;
+    using Softmax::warp;
+    static constexpr int kBlocks = N / 8; /* of 8 heads */
+
+    float o[4][N / 2]; /* 64 columns of V each */
+
+    __device__ __forceinline__ FewTile(FewShared<N> &shared, const Params &params) : Softmax(shared, params) {}
+
+    /** Clears the rows of V from `tokens` on: a probability of 0 does not silence a NaN. */
+    __device__ __forceinline__ void clear_tail(PageSlot &page, int tokens)
+    {
+        for (int word = threadIdx.x; word < (kPageTokens - tokens) * 64; word += kFewConsumers) {
+            const int row = tokens + word / 64, tile = word / 8 % 8, chunk = word % 8;
+            *reinterpret_cast<uint4 *>(page.latent[0] + tile * kColumnTileBytes + row * 128 + chunk * 16) =
+                make_uint4(0, 0, 0, 0);
+        }
+    }
+
+    __device__ __forceinline__ void rescale()
+    {
+#pragma unroll
+        for (int i = 0; i < kBlocks * 2; i++) {
+            const float factor = shared.factors[few_head(i / 2) + i % 2];
+#pragma unroll
+            for (int tile = 0; tile < 4; tile++) {
+                o[tile][i / 2 * 4 + i % 2] *= factor;
+                o[tile][i / 2 * 4 + 2 + i % 2] *= factor;
+            }
+        }
+    }
+
+    __device__ __forceinline__ void add_values(const PageSlot &page, bool first)
+    {
+        const uint64_t values = describe_columns(shared_address(page.latent[0])) + group * (kHalfBytes / 16);
+        const uint64_t probabilities = describe_rows(shared_address(shared.probabilities));
+        wgmma_fence();
+#pragma unroll
+        for (int k = 0; k < 4; k++) {
+#pragma unroll
+            for (int tile = 0; tile < 4; tile++) {
+                WgmmaFew<Element, N>::values(o[tile], values + tile * (kColumnTileBytes / 16) + k * 128,
+                                             probabilities + k * 2, k > 0 || !first);
+            }
+        }
+        wgmma_commit();
+        wgmma_wait<0>();
+    }
+
+    /** O, 16 heads at a time, a warp a row of the warpgroup's columns; and the LSE. */
+    __device__ __forceinline__ void store(const Segment &segment, int tile, int64_t partial)
+    {
+#pragma unroll
+        for (int half = 0; half < N / 16; half++) {
+            if (half > 0) {
+                barrier_sync(kFewTops + group, kWarpgroup); /* the heads before were read */
+            }
+            stage(half);
+            barrier_sync(kFewTops + group, kWarpgroup);
+#pragma unroll
+            for (int i = 0; i < 4; i++) {
+                const int row = i * 4 + warp;
+                unsigned char *const out = output_row(params, segment, tile, half * 16 + row, partial);
+                if (out) {
+                    const int byte = group * 512 + lane * 16;
+                    *reinterpret_cast<uint4 *>(out + byte) =
+                        *reinterpret_cast<const uint4 *>(shared.staged[row] + byte);
+                }
+            }
+        }
+        if (threadIdx.x < N) {
+            const float all = this->total(threadIdx.x);
+            store_row_lse(params, segment, tile, threadIdx.x, partial,
+                          all > 0 ? shared.references[threadIdx.x] + log2_fast(all) : -INFINITY);
+        }
+    }
+
+    /** Heads half · 16 … + 15 of O, divided by their sums, to shared memory: 8×8 blocks are transposed on the way. */
+    __device__ __forceinline__ void stage(int half)
+    {
+#pragma unroll
+        for (int b = 0; b < 2; b++) {
+            const int block = half * 2 + b;
+            float inverse[2];
+#pragma unroll
+            for (int i = 0; i < 2; i++) {
+                const float all = this->total(few_head(block) + i);
+                inverse[i] = all > 0 ? reciprocal(all) : 0;
+            }
+            /* Matrices of a store: columns + 0, + 8 of two tiles. */
+            const uint32_t row = shared_address(shared.staged[b * 8 + (lane & 7)]) + group * 512 + (lane >> 4) * 128 +
+                                 warp * 32 + (lane >> 3 & 1) * 16;
+#pragma unroll
+            for (int pair = 0; pair < 2; pair++) {
+                uint32_t words[4];
+#pragma unroll
+                for (int i = 0; i < 4; i++) {
+                    const float *d = &o[pair * 2 + i / 2][block * 4 + i % 2 * 2];
+                    words[i] = Element::pack(d[0] * inverse[0], d[1] * inverse[1]);
+                }
+                store_transposed(row + pair * 256, words[0], words[1], words[2], words[3]);
+            }
+        }
+    }
+
+    __device__ __forceinline__ void run()
+    {
+        WorkIterator work(params);
+        Ring<kFewSlots> ring;
+        bool more = work.next(shared.work, params);
+        if (more) {
+            const FewQuery<N> query(params, work.segment(shared.work, params), work.tile);
+            if (params.early) {
+                grid_wait_for_predecessor();
+            }
+            query.start(shared);
+        } else if (params.early) {
+            grid_wait_for_predecessor();
+        }
+        while (more) {
+            const WorkIterator current = work;
+            const Segment &segment = current.segment(shared.work, params);
+            const int page_end = segment.page_end;
+            /* The tile's first row sees least; from this page on some score is masked. */
+            const int masked_page =
+                (segment.kv_len - max(QueryRow(params, segment, current.tile, 0).hidden, 0)) / kPageTokens;
+            this->start();
+            const int64_t partial = own_partial_row(params, segment, current.tile);
+            copy_wait();
+            fence_async_proxy();
+            barrier_sync(kFewPublish, kFewConsumers); /* Q is in place */
+            bool first = true;
+#pragma unroll 1
+            for (int page = segment.page_begin; page < page_end; page++) {
+                PageSlot &slot = shared.pages[ring.slot];
+                mbarrier_wait(shared_address(&shared.full[ring.slot]), ring.parity);
+                this->score_page(slot);
+                if (page >= masked_page) {
+                    this->mask_scores(segment, current.tile, page);
+                }
+                if (page == page_end - 1) {
+                    const int tokens = segment.kv_len - page * kPageTokens;
+                    if (tokens < kPageTokens) {
+                        clear_tail(slot, tokens);
+                    }
+                    more = work.next(shared.work, params);
+                    if (more) {
+                        FewQuery<N>(params, work.segment(shared.work, params), work.tile).start(shared);
+                    }
+                }
+                if (this->softmax_page(first)) {
+                    rescale();
+                }
+                add_values(slot, first);
+                if (lane == 0) {
+                    mbarrier_arrive(shared_address(&shared.empty[ring.slot]));
+                }
+                ring.advance();
+                first = false;
+            }
+            this->publish_sums();
+            store(segment, current.tile, partial);
+        }
+    }
+};
+
+#endif

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef HM_SM90_TILE_FEW_LOADER_CUH
+#define HM_SM90_TILE_FEW_LOADER_CUH
+
+/** @file
+ * The loader warp of the tile of few rows, and the loads of Q. */
+
+#include "ptx/copy.cuh"
+#include "ptx/grid.cuh"
+#include "tile_few_shared.cuh"
+
+/** Page ids of a segment from its page `first` on, one a lane. */
+__device__ __forceinline__ int32_t read_ids(const Params &params, const Segment &segment, int first)
+{
+    const int page = segment.page_begin + first + (threadIdx.x & 31);
+    return page < segment.page_end ? params.block_table[segment.request * params.table_stride + page] : 0;
+}
+
+/** Loads all pages of the CTA's work. Ahead of the wait for the kernel before, if `early`, those that no append of this
+ * step touches. */
+template <int N>
+__device__ __forceinline__ void run_few_loader(FewShared<N> &shared, const Params &params, const CacheMaps &maps)
+{
+    const int lane = threadIdx.x & 31;
+    bool waited = !params.early;
+    WorkIterator work(params);
+    Ring<kFewSlots> ring;
+    int loaded = 0;
+    bool more = work.next(shared.work, params);
+    int32_t ids = more ? read_ids(params, work.segment(shared.work, params), 0) : 0;
+    while (more) {
+        const Segment segment = work.segment(shared.work, params);
+        more = work.next(shared.work, params);
+        const int32_t next_ids = more ? read_ids(params, work.segment(shared.work, params), 0) : 0;
+        for (int i = 0; i < page_count(segment); i++) {
+            if (i > 0 && i % 32 == 0) {
+                ids = read_ids(params, segment, i);
+            }
+            const int32_t page = __shfl_sync(~0u, ids, i % 32);
+            if (!waited && segment.page_begin + i >= segment.fresh_page) {
+                grid_wait_for_predecessor();
+                waited = true;
+            }
+            if (loaded++ >= kFewSlots) {
+                mbarrier_wait(shared_address(&shared.empty[ring.slot]), ring.parity ^ 1);
+            }
+            if (lane == 0) {
+                const int w = page_coordinate(params, page, true);
+                const uint32_t full = shared_address(&shared.full[ring.slot]);
+                PageSlot &slot = shared.pages[ring.slot];
+                mbarrier_expect(full, sizeof(PageSlot));
+                tma_load(shared_address(slot.latent[0]), &maps.latent, 0, 0, 0, w, full, kEvictFirst);
+                tma_load(shared_address(slot.latent[1]), &maps.latent, 0, 0, 4, w, full, kEvictFirst);
+                tma_load(shared_address(slot.rope), &maps.rope, 0, 0, 0, w, full, kEvictFirst);
+            }
+            __syncwarp();
+            ring.advance();
+        }
+        ids = next_ids;
+    }
+    if (!waited) {
+        grid_wait_for_predecessor();
+    }
+}
+
+/** The copies of a tile of Q to shared memory, both consumer warpgroups; rows that do not exist are zeros. */
+template <int N> struct FewQuery {
+    const unsigned char *latent;
+    const unsigned char *rope;
+    bool valid;
+
+    __device__ __forceinline__ FewQuery(const Params &params, const Segment &segment, int tile)
+    {
+        const QueryRow row(params, segment, tile, threadIdx.x / 8 % N);
+        latent = query_row(params.q, params.q_token_stride, params.q_head_stride, row);
+        rope = query_row(params.q_rope, params.qr_token_stride, params.qr_head_stride, row);
+        valid = row.valid;
+    }
+
+    __device__ __forceinline__ void start(FewShared<N> &shared) const
+    {
+        const int chunk = threadIdx.x & 7, head = threadIdx.x / 8 % N;
+#pragma unroll
+        for (int column = threadIdx.x / 8 / N; column < 9; column += kFewConsumers / 8 / N) {
+            const unsigned char *source = column < 8 ? latent + column * 128 : rope;
+            copy_async(shared_address(shared.query[column]) + swizzled(head, chunk), source + chunk * 16, valid);
+        }
+    }
+};
+
+#endif
