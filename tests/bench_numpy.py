@@ -114,12 +114,20 @@ class Decode:
         return outputs
 
 
-def clock(function, inner):
-    time.sleep(0.005)  # OpenBLAS's threads spin for a while after a call
+def clock(function):
     start = time.perf_counter()
-    for _ in range(inner):
-        function()
-    return (time.perf_counter() - start) / inner
+    function()
+    return time.perf_counter() - start
+
+
+def turns(decode, repeats):
+    """Times of both, in seconds."""
+    ours, theirs = [], []
+    while len(ours) < repeats:
+        time.sleep(0.3)  # OpenBLAS's threads keep a core busy for more than 100 ms after a call
+        ours += [clock(decode.hopmla) for _ in range(5)]
+        theirs += [clock(decode.numpy) for _ in range(5)]
+    return ours, theirs
 
 
 def main():
@@ -146,9 +154,9 @@ def main():
         expected = np.concatenate([out.reshape(-1) for out in decode.numpy()])
         if not np.allclose(from_bf16(decode.out), expected, atol=8e-4, rtol=2.01 / 128):
             sys.exit("the two disagree")
-        times = [(clock(decode.hopmla, 3), clock(decode.numpy, 1)) for _ in range(options.repeats)]
+        times = turns(decode, options.repeats)
         for name, pick in (("", min), ("  median", lambda column: sorted(column)[len(column) // 2])):
-            ours, theirs = (pick([pair[i] for pair in times]) * 1e3 for i in (0, 1))
+            ours, theirs = (pick(column) * 1e3 for column in times)
             label = name or f"b={batch} L={length} h={heads}"
             print(f"{label:20} {ours:9.3f} {theirs:9.3f} {theirs / ours:6.2f}")
             slower |= not name and ours > theirs

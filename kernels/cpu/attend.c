@@ -49,13 +49,14 @@ static void find_page(hm_decode_job *job, uint32_t request, uint32_t first_token
     tile->rope_stride = kv->rope_row_stride;
 }
 
-void hm_attend(hm_decode_job *job, const hm_block *block, uint32_t first, uint32_t end, hm_scratch *scratch)
+void hm_attend(hm_decode_job *job, const hm_block *block, uint32_t first, uint32_t end, hm_scratch *scratch,
+               float (*o)[HOPMLA_LATENT_DIM])
 {
     load_queries(job, block, scratch);
     /* The last row sees the most: behind that there is nothing to do. */
     uint32_t limit = (uint32_t)scratch->limit[block->rows - 1];
     end = end < limit ? end : limit;
-    hm_tile tile = { .format = job->kv->format, .rows = block->rows, .factor = job->factor, .first = 1 };
+    hm_tile tile = { .format = job->kv->format, .rows = block->rows, .factor = job->factor, .first = 1, .o = o };
     for (uint32_t t = first; t < end; t += HM_TILE_TOKENS) {
         find_page(job, block->request, t, &tile);
         tile.tokens = end - t < HM_TILE_TOKENS ? end - t : HM_TILE_TOKENS;

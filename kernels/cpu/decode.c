@@ -49,33 +49,20 @@ static void wait_for_slot(const hm_decode_job *job, uint64_t number)
     }
 }
 
-static void store_partial(const hm_decode_job *job, const hm_block *block, uint64_t number, const hm_scratch *scratch)
-{
-    partial to = partial_of(job, number);
-    memcpy(to.m, scratch->m, block->rows * sizeof *to.m);
-    memcpy(to.l, scratch->l, block->rows * sizeof *to.l);
-    for (uint32_t r = 0; r < block->rows; r++) {
-        if (scratch->l[r] != 0.0f) {
-            memcpy(to.o[r], scratch->o[r], sizeof to.o[r]);
-        }
-    }
-}
-
-static void combine(const hm_decode_job *job, const hm_block *block, uint64_t first, uint32_t splits,
-                    hm_scratch *scratch)
+static void combine(const hm_decode_job *job, const hm_block *block, uint64_t first, hm_scratch *scratch)
 {
     for (uint32_t r = 0; r < block->rows; r++) {
         float m = -INFINITY, l = 0.0f;
-        for (uint32_t s = 0; s < splits; s++) {
+        for (uint32_t s = 0; s < block->splits; s++) {
             float other = partial_of(job, first + s).m[r];
             m = other > m ? other : m;
         }
         float *o = scratch->o[r];
         memset(o, 0, sizeof scratch->o[r]);
-        for (uint32_t s = 0; s < splits; s++) {
+        for (uint32_t s = 0; s < block->splits; s++) {
             partial from = partial_of(job, first + s);
             if (from.l[r] == 0.0f) {
-                continue; /* nothing visible: its o was not stored */
+                continue; /* nothing visible: its o may not have been written */
             }
             float weight = exp2f(from.m[r] - m);
             l += weight * from.l[r];
@@ -86,24 +73,25 @@ static void combine(const hm_decode_job *job, const hm_block *block, uint64_t fi
 }
 
 /* A task of a block that is split: its result goes to the ring. */
-static void run_split(hm_decode_job *job, const hm_block *block, uint64_t first, uint32_t split, uint32_t splits,
-                      hm_scratch *scratch)
+static void run_split(hm_decode_job *job, const hm_block *block, uint64_t first, uint32_t split, hm_scratch *scratch)
 {
-    uint32_t tokens = hm_split_tokens(block->kv_len), begin = split * tokens;
+    uint32_t tokens = hm_split_tokens(block->kv_len, block->blocks), begin = split * tokens;
     wait_for_slot(job, first);
     wait_for_slot(job, first + split);
     if (block->rows > 0) {
         uint32_t end = block->kv_len - begin < tokens ? block->kv_len : begin + tokens;
-        hm_attend(job, block, begin, end, scratch);
-        store_partial(job, block, first + split, scratch);
+        partial to = partial_of(job, first + split);
+        hm_attend(job, block, begin, end, scratch, to.o);
+        memcpy(to.m, scratch->m, block->rows * sizeof *to.m);
+        memcpy(to.l, scratch->l, block->rows * sizeof *to.l);
     }
     hm_slot *lead = slot_of(job, first);
-    if (atomic_fetch_add_explicit(&lead->arrived, 1, memory_order_acq_rel) + 1 < splits) {
+    if (atomic_fetch_add_explicit(&lead->arrived, 1, memory_order_acq_rel) + 1 < block->splits) {
         return;
     }
-    combine(job, block, first, splits, scratch);
+    combine(job, block, first, scratch);
     atomic_store_explicit(&lead->arrived, 0, memory_order_relaxed);
-    for (uint64_t number = first; number < first + splits; number++) {
+    for (uint64_t number = first; number < first + block->splits; number++) {
         atomic_store_explicit(&slot_of(job, number)->owner, number + job->workspace.slot_count, memory_order_release);
     }
 }
@@ -131,10 +119,11 @@ static void run_task(hm_decode_job *job, uint64_t task, hm_scratch *scratch)
                        .kv_len = (uint32_t)w->kv_lens[request],
                        .q_len = (uint32_t)w->q_lens[request],
                        .q_start = w->q_starts[request] };
-    uint32_t splits = hm_splits(block.kv_len);
+    block.blocks = hm_blocks(block.q_len * heads);
+    block.splits = hm_splits(block.kv_len, block.blocks);
     uint64_t own = task - w->task_starts[request];
-    uint32_t split = (uint32_t)(own % splits);
-    block.first_row = (uint32_t)(own / splits) * HM_BLOCK_ROWS;
+    uint32_t split = (uint32_t)(own % block.splits);
+    block.first_row = (uint32_t)(own / block.splits) * HM_BLOCK_ROWS;
 
     /* Rows of query tokens beyond decode->rows do not exist. */
     uint64_t room = job->decode->rows > block.q_start ? job->decode->rows - block.q_start : 0;
@@ -142,10 +131,10 @@ static void run_task(hm_decode_job *job, uint64_t task, hm_scratch *scratch)
     uint32_t left = all > block.first_row ? all - block.first_row : 0;
     block.rows = left < HM_BLOCK_ROWS ? left : HM_BLOCK_ROWS;
 
-    if (splits > 1) {
-        run_split(job, &block, w->partial_starts[request] + own - split, split, splits, scratch);
+    if (block.splits > 1) {
+        run_split(job, &block, w->partial_starts[request] + own - split, split, scratch);
     } else if (block.rows > 0) {
-        hm_attend(job, &block, 0, block.kv_len, scratch);
+        hm_attend(job, &block, 0, block.kv_len, scratch, scratch->o);
         for (uint32_t r = 0; r < block.rows; r++) {
             hm_write_row(job, &block, r, scratch->o[r], scratch->m[r], scratch->l[r]);
         }

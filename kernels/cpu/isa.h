@@ -20,7 +20,7 @@ typedef struct hm_scratch {
     _Alignas(64) float q[HM_BLOCK_ROWS][HOPMLA_QK_DIM];
     float k[HM_TILE_TOKENS][HOPMLA_QK_DIM];
     float s[HM_BLOCK_ROWS][HM_TILE_TOKENS];    /* scores, then probabilities */
-    float o[HM_BLOCK_ROWS][HOPMLA_LATENT_DIM]; /* Σ 2^(s − m)·v */
+    float o[HM_BLOCK_ROWS][HOPMLA_LATENT_DIM]; /* where hm_tile.o may point */
     float m[HM_BLOCK_ROWS];                    /* largest score so far, in units of log 2 */
     float l[HM_BLOCK_ROWS];                    /* Σ 2^(s − m) */
     float rescale[HM_BLOCK_ROWS];              /* 2^(former m − m): brings o up to date */
@@ -33,12 +33,13 @@ typedef struct hm_tile {
     const char *rope;
     uint64_t latent_stride; /* bytes */
     uint64_t rope_stride;
-    int32_t format;      /* HOPMLA_KV_* */
-    uint32_t tokens;     /* 1 … HM_TILE_TOKENS: nothing beyond them is read */
-    uint32_t rows;       /* of hm_scratch.q */
-    int32_t first_token; /* of the tile in its sequence */
-    float factor;        /* softmax scale · log2(e) */
-    int32_t first;       /* o holds nothing yet */
+    int32_t format;                /* HOPMLA_KV_* */
+    uint32_t tokens;               /* 1 … HM_TILE_TOKENS: nothing beyond them is read */
+    uint32_t rows;                 /* of hm_scratch.q */
+    int32_t first_token;           /* of the tile in its sequence */
+    float factor;                  /* softmax scale · log2(e) */
+    int32_t first;                 /* o holds nothing yet */
+    float (*o)[HOPMLA_LATENT_DIM]; /* [rows] Σ 2^(s − m)·v */
 } hm_tile;
 
 typedef struct hm_isa {

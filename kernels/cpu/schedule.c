@@ -21,7 +21,7 @@ static uint32_t ring_size(const hm_device *device, const hm_envelope *envelope)
     }
     longest = longest < HM_MAX_SPLITS ? longest : HM_MAX_SPLITS;
     uint64_t all = longest * hm_blocks(envelope->max_q_tokens * envelope->heads) * envelope->max_batch;
-    uint64_t ring = HM_MAX_SPLITS + 4 * (uint64_t)device->thread_count;
+    uint64_t ring = HM_MAX_SPLITS + 2 * (uint64_t)device->thread_count;
     return (uint32_t)(all < ring ? all : ring);
 }
 
@@ -79,8 +79,8 @@ void hm_cpu_schedule(hm_device *device, const hm_envelope *envelope, const hm_ta
         uint32_t kv_len = cut(tables->kv_lens[i], envelope->max_kv_tokens, &error);
         uint32_t q_len =
             tables->q_lens ? cut(tables->q_lens[i], envelope->max_q_tokens, &error) : envelope->max_q_tokens;
-        uint32_t splits = hm_splits(kv_len);
-        uint64_t own = (uint64_t)hm_blocks(q_len * envelope->heads) * splits;
+        uint32_t blocks = hm_blocks(q_len * envelope->heads), splits = hm_splits(kv_len, blocks);
+        uint64_t own = (uint64_t)blocks * splits;
         w.kv_lens[i] = (int32_t)kv_len;
         w.q_lens[i] = (int32_t)q_len;
         w.q_starts[i] = q_tokens;

@@ -188,7 +188,7 @@ HM_INLINE void pv_block(const hm_tile *tile, hm_scratch *w, uint32_t row, uint32
         HM_UNROLL
         for (uint32_t c = 0; c < PV_COLS; c++) {
             sum[r][c] =
-                tile->first ? v_set1(0.0f) : v_load(&w->o[row + r][column + c * VL]) * v_set1(w->rescale[row + r]);
+                tile->first ? v_set1(0.0f) : v_load(&tile->o[row + r][column + c * VL]) * v_set1(w->rescale[row + r]);
         }
     }
     const float *v = &w->k[0][column];
@@ -212,7 +212,7 @@ HM_INLINE void pv_block(const hm_tile *tile, hm_scratch *w, uint32_t row, uint32
     for (uint32_t r = 0; r < rows; r++) {
         HM_UNROLL
         for (uint32_t c = 0; c < PV_COLS; c++) {
-            v_store(&w->o[row + r][column + c * VL], sum[r][c]);
+            v_store(&tile->o[row + r][column + c * VL], sum[r][c]);
         }
     }
 }

@@ -7,8 +7,8 @@
  * ring of partial results.
  *
  * The cut. A row is one (query token, head). A request's rows are taken HM_BLOCK_ROWS at a time, its tokens in splits of
- * equal length; a task is one block over one split. The length of a split depends on the request's own length alone, so
- * neither the number of threads nor the rest of the batch can change a bit of the result. */
+ * equal length; a task is one block over one split. The length of a split depends on the request's own lengths alone,
+ * so neither the number of threads nor the rest of the batch can change a bit of the result. */
 
 #include <stdatomic.h>
 
@@ -16,7 +16,8 @@
 #include "kernels/cpu/isa.h"
 
 enum {
-    HM_SPLIT_TOKENS = 512, /* fewest in a split: enough work to hide the combining */
+    HM_SPLIT_TOKENS = 512,   /* fewest in a split: enough work to hide the combining */
+    HM_MAX_SPLIT_BLOCKS = 8, /* with this many blocks splits are no longer for the sake of more tasks */
     HM_MAX_SPLITS = 64
 };
 
@@ -58,18 +59,19 @@ static inline uint32_t hm_blocks(uint32_t rows)
     return (rows + HM_BLOCK_ROWS - 1) / HM_BLOCK_ROWS;
 }
 
-/** Tokens of a split, whole tiles. */
-static inline uint32_t hm_split_tokens(uint32_t kv_len)
+/** Tokens of a split, whole tiles. The more blocks a request has, the longer: blocks are tasks enough. */
+static inline uint32_t hm_split_tokens(uint32_t kv_len, uint32_t blocks)
 {
+    uint32_t least = HM_SPLIT_TOKENS * (blocks > HM_MAX_SPLIT_BLOCKS ? HM_MAX_SPLIT_BLOCKS : blocks > 1 ? blocks : 1);
     uint32_t even = (kv_len + HM_MAX_SPLITS - 1) / HM_MAX_SPLITS;
     even = (even + HM_TILE_TOKENS - 1) / HM_TILE_TOKENS * HM_TILE_TOKENS;
-    return even > HM_SPLIT_TOKENS ? even : HM_SPLIT_TOKENS;
+    return even > least ? even : least;
 }
 
 /** Splits of a request, at least 1: rows without tokens are written too. */
-static inline uint32_t hm_splits(uint32_t kv_len)
+static inline uint32_t hm_splits(uint32_t kv_len, uint32_t blocks)
 {
-    uint32_t tokens = hm_split_tokens(kv_len);
+    uint32_t tokens = hm_split_tokens(kv_len, blocks);
     return kv_len ? (kv_len + tokens - 1) / tokens : 1;
 }
 
