@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Writes what the bindings declare from the public headers, or says where it has gone stale.
+"""Writes what the bindings declare from the public headers, or says where it has gone stale: exit status 1 when a
+declaration has, a remark when only the comments have.
 
     declarations.py --write | --check
 
@@ -261,8 +262,8 @@ def tidy(path, text):
 
 
 def squeeze(text):
-    """What is left of a program without its layout."""
-    return re.sub(r"[\s,]+", "", text)
+    """What is left of a program without its comments and layout."""
+    return re.sub(r"[\s,]+", "", re.sub(r"//.*", "", text))
 
 
 def main():
@@ -273,9 +274,12 @@ def main():
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_text(tidy(path, text) or text)
         elif sys.argv[1:] == ["--check"]:
-            if not target.exists() or squeeze(target.read_text()) != squeeze(text):
+            have = target.read_text() if target.exists() else ""
+            if squeeze(have) != squeeze(text):
                 print(f"{path} is not what the headers say: run tests/consumers/declarations.py --write")
                 stale = 1
+            elif have.split() != (tidy(path, text) or have).split():
+                print(f"comments of {path} are older than the headers': tests/consumers/declarations.py --write")
         else:
             raise SystemExit(__doc__)
     return stale

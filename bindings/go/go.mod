@@ -1,0 +1,3 @@
+module hopmla.dev/go/hopmla
+
+go 1.19
