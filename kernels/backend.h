@@ -161,8 +161,10 @@ typedef struct hm_backend {
     void (*describe)(const hm_device *device, hopmla_context_info *info);
     hopmla_status (*measure_ceilings)(hm_device *device, hopmla_ceilings *ceilings, hopmla_error *error);
 
-    /** The library's own allocator for every kind but HOST; NULL when there is no memory. */
-    void *(*alloc)(hm_device *device, uint64_t bytes, uint64_t alignment, int32_t kind, hopmla_stream stream);
+    /** The library's own allocator for every kind but HOST. OUT_OF_DEVICE_MEMORY, for PINNED OUT_OF_HOST_MEMORY, when
+     * there is none (hm_fail_memory); DRIVER or DRIVER_STICKY when the driver fails for another reason. */
+    hopmla_status (*alloc)(hm_device *device, uint64_t bytes, uint64_t alignment, int32_t kind, hopmla_stream stream,
+                           void **memory, hopmla_error *error);
     void (*free)(hm_device *device, void *memory, uint64_t bytes, int32_t kind, hopmla_stream stream);
     /** Makes the device's context current and puts the former one back: around the caller's allocator callbacks. */
     hopmla_status (*enter)(hm_device *device, hopmla_error *error);
@@ -180,6 +182,8 @@ typedef struct hm_backend {
     hopmla_status (*stream_create)(hm_device *device, hopmla_stream *stream, hopmla_error *error);
     void (*stream_destroy)(hm_device *device, hopmla_stream stream);
     hopmla_status (*stream_synchronize)(hm_device *device, hopmla_stream stream, hopmla_error *error);
+    /** From here to graph_launch: MISMATCH when an event or graph turns out to be of another context. The CPU backend
+     * knows its own; CUDA tells in event_record and event_elapsed, else only when the other context is gone. */
     hopmla_status (*stream_wait_event)(hm_device *device, hopmla_stream stream, hopmla_event event,
                                        hopmla_error *error);
     hopmla_status (*event_create)(hm_device *device, hopmla_event *event, hopmla_error *error);

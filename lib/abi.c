@@ -5,11 +5,6 @@
 
 #include "lib/error.h"
 
-/* Larger than any struct will ever be: a size above it is taken for uninitialised memory. */
-enum {
-    LARGEST_STRUCT = 4096
-};
-
 static uint32_t size_of(const void *caller)
 {
     uint32_t size;
@@ -19,10 +14,10 @@ static uint32_t size_of(const void *caller)
 
 static hopmla_status check_size(uint32_t size, uint32_t first, const char *name, hopmla_error *error)
 {
-    if (size < first || size > LARGEST_STRUCT) {
+    if (size < first || size > HM_LARGEST_STRUCT) {
         return hm_fail_value(error, HOPMLA_ERROR_STRUCT_SIZE, size,
                              "%s.struct_size is %u, must be %u … %d: set it to sizeof the struct", name, size, first,
-                             LARGEST_STRUCT);
+                             HM_LARGEST_STRUCT);
     }
     return HOPMLA_OK;
 }
@@ -69,7 +64,7 @@ hopmla_status hm_abi_init(void *caller, uint64_t size, const void *defaults, uin
     if (!caller) {
         return HOPMLA_ERROR_NULL;
     }
-    if (size < first || size > LARGEST_STRUCT) {
+    if (size < first || size > HM_LARGEST_STRUCT) {
         return HOPMLA_ERROR_STRUCT_SIZE;
     }
     memset(caller, 0, (size_t)size);

@@ -156,7 +156,7 @@ hopmla_status hopmla_context_create(const hopmla_context_options *options, hopml
         .free = own.free,
         .alloc_user = own.alloc_user,
     };
-    hopmla_context *made = hm_alloc(&first, sizeof(*made), _Alignof(hopmla_context), HOPMLA_MEMORY_HOST, NULL);
+    hopmla_context *made = hm_host_alloc(&first, sizeof(*made), _Alignof(hopmla_context));
     if (!made) {
         return hm_fail(error, HOPMLA_ERROR_OUT_OF_HOST_MEMORY, "no aligned memory for the context, %zu bytes",
                        sizeof(*made));

@@ -24,9 +24,15 @@ struct hopmla_context {
 void hm_context_retain(hopmla_context *context);
 void hm_context_release(hopmla_context *context);
 
-/** Memory of any kind, through the caller's allocator where there is one. bytes > 0. NULL when there is none. HOST
- * memory is not cleared. */
-void *hm_alloc(hopmla_context *context, uint64_t bytes, uint64_t alignment, int32_t kind, hopmla_stream stream);
+/** Memory of any kind but HOST, through the caller's allocator where there is one. bytes > 0.
+ * @return OK, OUT_OF_DEVICE_MEMORY, OUT_OF_HOST_MEMORY (PINNED), DRIVER, DRIVER_STICKY; *memory is set when OK. */
+hopmla_status hm_alloc(hopmla_context *context, uint64_t bytes, uint64_t alignment, int32_t kind, hopmla_stream stream,
+                       void **memory, hopmla_error *error);
+
+/** HOST memory, likewise, not cleared; NULL when there is none. Makes no driver call. */
+void *hm_host_alloc(hopmla_context *context, uint64_t bytes, uint64_t alignment);
+
+/** Frees memory of any kind. NULL is fine. */
 void hm_free(hopmla_context *context, void *memory, uint64_t bytes, int32_t kind, hopmla_stream stream);
 
 /** HOST memory, cleared; NULL when there is none or count × size overflows. */

@@ -46,14 +46,7 @@ hopmla_status hopmla_memory_alloc(hopmla_context *context, uint64_t bytes, int32
     if (bytes < 1 || bytes > max_bytes) {
         return hm_fail(error, HOPMLA_ERROR_ARGUMENT, "bytes is %llu, must be 1 … 2^47", (unsigned long long)bytes);
     }
-    void *made = hm_alloc(context, bytes, MEMORY_ALIGNMENT, kind, NULL);
-    if (!made) {
-        const int pinned = kind == HOPMLA_MEMORY_PINNED;
-        return hm_fail(error, pinned ? HOPMLA_ERROR_OUT_OF_HOST_MEMORY : HOPMLA_ERROR_OUT_OF_DEVICE_MEMORY,
-                       "no %llu bytes of %s memory", (unsigned long long)bytes, pinned ? "pinned" : "device");
-    }
-    *memory = made;
-    return HOPMLA_OK;
+    return hm_alloc(context, bytes, MEMORY_ALIGNMENT, kind, NULL, memory, error);
 }
 
 void hopmla_memory_free(hopmla_context *context, void *memory, uint64_t bytes, int32_t kind)

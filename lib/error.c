@@ -28,7 +28,7 @@ static hopmla_status fail(hopmla_error *error, hopmla_status status, int64_t val
 static hopmla_status fail(hopmla_error *error, hopmla_status status, int64_t value, int32_t native_code,
                           const char *format, va_list arguments)
 {
-    if (!error || error->struct_size < sizeof(*error)) {
+    if (!error || error->struct_size < sizeof(*error) || error->struct_size > HM_LARGEST_STRUCT) {
         return status;
     }
     /* Through a buffer: an argument may be error->message itself. */
@@ -75,12 +75,20 @@ hopmla_status hm_fail_native(hopmla_error *error, hopmla_status status, int32_t 
     return status;
 }
 
+hopmla_status hm_fail_memory(hopmla_error *error, int32_t kind, uint64_t bytes)
+{
+    const int pinned = kind == HOPMLA_MEMORY_PINNED;
+    return hm_fail_value(error, pinned ? HOPMLA_ERROR_OUT_OF_HOST_MEMORY : HOPMLA_ERROR_OUT_OF_DEVICE_MEMORY,
+                         (int64_t)bytes, "no %llu bytes of %s memory", (unsigned long long)bytes,
+                         pinned ? "pinned" : "device");
+}
+
 hopmla_status hopmla_error_init(hopmla_error *error, uint64_t size)
 {
     if (!error) {
         return HOPMLA_ERROR_NULL;
     }
-    if (size < sizeof(*error) || size > 4096) {
+    if (size < sizeof(*error) || size > HM_LARGEST_STRUCT) {
         return HOPMLA_ERROR_STRUCT_SIZE;
     }
     memset(error, 0, (size_t)size);

@@ -31,9 +31,17 @@ static hopmla_status no_memory(hopmla_status status, uint64_t bytes, const char 
     return hm_fail_value(error, status, (int64_t)bytes, "no %llu bytes of %s", (unsigned long long)bytes, what);
 }
 
+static hopmla_status allocate(hopmla_context *context, uint64_t bytes, uint64_t alignment, int32_t kind,
+                              const char *what, void **memory, hopmla_error *error)
+{
+    const hopmla_status status = hm_alloc(context, bytes, alignment, kind, NULL, memory, error);
+    const int none = status == HOPMLA_ERROR_OUT_OF_DEVICE_MEMORY || status == HOPMLA_ERROR_OUT_OF_HOST_MEMORY;
+    return none ? no_memory(status, bytes, what, error) : status;
+}
+
 static hopmla_plan *allocate_plan(hopmla_pool *pool, const hm_plan_sizes *sizes)
 {
-    char *memory = hm_alloc(pool->context, sizes->host, _Alignof(hopmla_plan), HOPMLA_MEMORY_HOST, NULL);
+    char *memory = hm_host_alloc(pool->context, sizes->host, _Alignof(hopmla_plan));
     if (!memory) {
         return NULL;
     }
@@ -83,39 +91,39 @@ static hopmla_status get_device_memory(hopmla_plan *plan, void *given, hopmla_er
 {
     const hm_plan_sizes *sizes = &plan->sizes;
     hopmla_context *context = plan->pool->context;
-    char *tables = given;
-    if (!given) {
-        tables = hm_alloc(context, sizes->tables, MEMORY_ALIGNMENT, HOPMLA_MEMORY_TABLES, NULL);
-        if (!tables) {
-            return no_memory(HOPMLA_ERROR_OUT_OF_DEVICE_MEMORY, sizes->tables, "device memory for a plan's tables",
-                             error);
-        }
-    }
-    point_into_tables(plan, tables);
     if (given) {
-        plan->workspace = tables + sizes->tables;
+        point_into_tables(plan, given);
+        plan->workspace = (char *)given + sizes->tables;
         return HOPMLA_OK;
     }
-    plan->owns_memory = 1;
-    plan->workspace = hm_alloc(context, sizes->workspace, MEMORY_ALIGNMENT, HOPMLA_MEMORY_WORKSPACE, NULL);
-    if (!plan->workspace) {
-        free_device_memory(plan);
-        return no_memory(HOPMLA_ERROR_OUT_OF_DEVICE_MEMORY, sizes->workspace, "device memory for a plan's workspace",
-                         error);
+    void *tables = NULL;
+    hopmla_status status = allocate(context, sizes->tables, MEMORY_ALIGNMENT, HOPMLA_MEMORY_TABLES,
+                                    "device memory for a plan's tables", &tables, error);
+    if (status) {
+        return status;
     }
-    return HOPMLA_OK;
+    point_into_tables(plan, tables);
+    plan->owns_memory = 1;
+    status = allocate(context, sizes->workspace, MEMORY_ALIGNMENT, HOPMLA_MEMORY_WORKSPACE,
+                      "device memory for a plan's workspace", &plan->workspace, error);
+    if (status) {
+        free_device_memory(plan);
+    }
+    return status;
 }
 
 static hopmla_status get_pinned_memory(hopmla_plan *plan, hopmla_error *error)
 {
-    const uint64_t bytes = plan->sizes.pinned;
-    plan->pinned = hm_alloc(plan->pool->context, bytes, PINNED_ALIGNMENT, HOPMLA_MEMORY_PINNED, NULL);
-    if (!plan->pinned) {
-        return no_memory(HOPMLA_ERROR_OUT_OF_HOST_MEMORY, bytes, "pinned memory for a plan's staging ring", error);
+    void *pinned = NULL;
+    const hopmla_status status =
+        allocate(plan->pool->context, plan->sizes.pinned, PINNED_ALIGNMENT, HOPMLA_MEMORY_PINNED,
+                 "pinned memory for a plan's staging ring", &pinned, error);
+    if (status == HOPMLA_OK) {
+        memset(pinned, 0, HM_BUFFERS_AT);
+        plan->pinned = pinned;
+        plan->staging_fence = pinned;
     }
-    memset(plan->pinned, 0, HM_BUFFERS_AT);
-    plan->staging_fence = (uint64_t *)(void *)plan->pinned;
-    return HOPMLA_OK;
+    return status;
 }
 
 static void free_pinned_memory(hopmla_plan *plan)

@@ -55,16 +55,35 @@ static int has_fences(const hopmla_pool *pool)
     return pool->layout.storage != HOPMLA_STORAGE_NONE;
 }
 
-static int create_fences(hopmla_pool *pool)
+static hopmla_status create_fences(hopmla_pool *pool, hopmla_error *error)
 {
-    if (has_fences(pool)) {
-        pool->pins.fences = hm_alloc(pool->context, HM_FENCE_BYTES, FENCE_ALIGNMENT, HOPMLA_MEMORY_PINNED, NULL);
-        if (!pool->pins.fences) {
-            return 0;
-        }
-        memset(pool->pins.fences, 0, HM_FENCE_BYTES);
+    if (!has_fences(pool)) {
+        return HOPMLA_OK;
     }
-    return 1;
+    void *fences = NULL;
+    const hopmla_status status =
+        hm_alloc(pool->context, HM_FENCE_BYTES, FENCE_ALIGNMENT, HOPMLA_MEMORY_PINNED, NULL, &fences, error);
+    if (status == HOPMLA_OK) {
+        memset(fences, 0, HM_FENCE_BYTES);
+        pool->pins.fences = fences;
+    }
+    return status;
+}
+
+static hopmla_status create_storage(hopmla_pool *pool, hopmla_error *error)
+{
+    hopmla_pool_layout *layout = &pool->layout;
+    if (layout->storage != HOPMLA_STORAGE_LIBRARY) {
+        return HOPMLA_OK;
+    }
+    const hopmla_status status =
+        hm_alloc(pool->context, layout->bytes, BASE_ALIGNMENT, HOPMLA_MEMORY_POOL, NULL, &layout->base, error);
+    if (status == HOPMLA_ERROR_OUT_OF_DEVICE_MEMORY) {
+        return hm_fail_value(error, status, (int64_t)layout->bytes,
+                             "no %llu bytes of device memory for %u layers of %llu pages",
+                             (unsigned long long)layout->bytes, layout->layers, (unsigned long long)layout->pages);
+    }
+    return status;
 }
 
 static void destroy_fences(hopmla_pool *pool)
@@ -137,18 +156,13 @@ hopmla_status hopmla_pool_create(hopmla_context *context, const hopmla_pool_opti
         status = no_host_memory(&layout, error);
         goto destroy_mutexes;
     }
-    if (!create_fences(made)) {
-        status = no_host_memory(&layout, error);
+    status = create_fences(made, error);
+    if (status) {
         goto destroy_books;
     }
-    if (own.storage == HOPMLA_STORAGE_LIBRARY) {
-        made->layout.base = hm_alloc(context, layout.bytes, BASE_ALIGNMENT, HOPMLA_MEMORY_POOL, NULL);
-        if (!made->layout.base) {
-            status = hm_fail_value(error, HOPMLA_ERROR_OUT_OF_DEVICE_MEMORY, (int64_t)layout.bytes,
-                                   "no %llu bytes of device memory for %u layers of %llu pages",
-                                   (unsigned long long)layout.bytes, layout.layers, (unsigned long long)layout.pages);
-            goto destroy_fences;
-        }
+    status = create_storage(made, error);
+    if (status) {
+        goto destroy_fences;
     }
     hm_context_retain(context);
     *pool = made;

@@ -56,7 +56,7 @@ static int grow_table(hm_sequences *all, hopmla_context *context, uint64_t slots
         allocated *= 2;
     }
     allocated = allocated < HM_MAX_SLOTS ? allocated : HM_MAX_SLOTS;
-    hm_sequence *grown = hm_alloc(context, allocated * sizeof(*grown), _Alignof(hm_sequence), HOPMLA_MEMORY_HOST, NULL);
+    hm_sequence *grown = hm_host_alloc(context, allocated * sizeof(*grown), _Alignof(hm_sequence));
     if (!grown) {
         return 0;
     }
@@ -146,7 +146,7 @@ int hm_sequence_room(hm_sequence *seq, hopmla_context *context, uint32_t n)
     while (capacity < n) {
         capacity *= 2;
     }
-    int32_t *grown = hm_alloc(context, capacity * sizeof(*grown), _Alignof(int32_t), HOPMLA_MEMORY_HOST, NULL);
+    int32_t *grown = hm_host_alloc(context, capacity * sizeof(*grown), _Alignof(int32_t));
     if (!grown) {
         return 0;
     }

@@ -260,17 +260,16 @@ static void fake_describe(const hm_device *device, hopmla_context_info *info)
     info->device = -1;
 }
 
-static void *fake_alloc(hm_device *device, uint64_t bytes, uint64_t alignment, int32_t kind, hopmla_stream stream)
+static hopmla_status fake_alloc(hm_device *device, uint64_t bytes, uint64_t alignment, int32_t kind,
+                                hopmla_stream stream, void **memory, hopmla_error *error)
 {
     (void)device;
-    (void)kind;
     (void)stream;
-    void *memory = NULL;
-    if (posix_memalign(&memory, (size_t)(alignment < sizeof(void *) ? sizeof(void *) : alignment), (size_t)bytes)) {
-        return NULL;
+    if (posix_memalign(memory, (size_t)(alignment < sizeof(void *) ? sizeof(void *) : alignment), (size_t)bytes)) {
+        return hm_fail_memory(error, kind, bytes);
     }
-    memset(memory, 0xc3, bytes < 1 << 22 ? (size_t)bytes : 1 << 22);
-    return memory;
+    memset(*memory, 0xc3, bytes < 1 << 22 ? (size_t)bytes : 1 << 22);
+    return HOPMLA_OK;
 }
 
 static void fake_free(hm_device *device, void *memory, uint64_t bytes, int32_t kind, hopmla_stream stream)

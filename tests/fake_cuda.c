@@ -11,9 +11,10 @@
 
 fake_cuda fake;
 
-static struct CUctx_st primary_context = { 1 };
+static struct CUctx_st primary_context;
 static struct CUctx_st other_context;
 static struct CUstream_st foreign_stream = { .context = &other_context };
+static struct CUevent_st foreign_event = { .context = &other_context, .recorded = 1 };
 static _Thread_local hm_cu_context stack[16];
 static _Thread_local int depth;
 
@@ -29,6 +30,7 @@ __attribute__((constructor)) void fake_cuda_reset(void)
     fake.misaligned = 0;
     fake.fail_for_good = 0;
     fake_cuda_fail(NULL, 0, 0);
+    fake_cuda_lose(0, 0);
 }
 
 void fake_cuda_fail(const char *name, int at, int code)
@@ -60,9 +62,25 @@ struct CUstream_st *fake_cuda_foreign_stream(void)
     return &foreign_stream;
 }
 
+struct CUevent_st *fake_cuda_foreign_event(void)
+{
+    return &foreign_event;
+}
+
+void fake_cuda_lose(int primary_code, int other_code)
+{
+    primary_context.lost = primary_code;
+    other_context.lost = other_code;
+}
+
 hm_cu_context fake_current(void)
 {
     return depth > 0 ? stack[depth - 1] : NULL;
+}
+
+hm_cu_result fake_check_context(void)
+{
+    return depth > 0 ? stack[depth - 1]->lost : HM_CU_INVALID_CONTEXT;
 }
 
 /* Before the object itself, in a list. */
@@ -234,7 +252,9 @@ hm_cu_result fake_cuCtxPushCurrent(hm_cu_context context)
 
 hm_cu_result fake_cuCtxPopCurrent(hm_cu_context *context)
 {
-    FAKE_NEED_CONTEXT();
+    if (depth == 0) {
+        return HM_CU_INVALID_CONTEXT;
+    }
     *context = stack[--depth];
     return fake_fault("cuCtxPopCurrent");
 }

@@ -73,14 +73,19 @@ void fake_cuda_fail(const char *name, int at, int code);
 int fake_cuda_live(void);
 int fake_cuda_depth(void);
 
-/** A context that is not the primary one, and the stream of another context. Never freed. */
+/** A context that is not the primary one, and a stream and an event (which has happened) of it. Never freed. */
 hm_cu_context fake_cuda_context(void);
 struct CUstream_st *fake_cuda_foreign_stream(void);
+struct CUevent_st *fake_cuda_foreign_event(void);
+
+/** From now on every call in the primary context, and in the other one, returns such a code, as after a fault in a kernel
+ * or a reset: all but push and pop, as with the real driver. 0: none; what the context held is still there then. */
+void fake_cuda_lose(int primary_code, int other_code);
 
 /* Between the files of the fake. */
 
 struct CUctx_st {
-    int primary;
+    int lost; /* what every call in it, or with a thing of it, returns; 0: it is well */
 };
 
 struct CUstream_st {
@@ -90,6 +95,7 @@ struct CUstream_st {
 };
 
 struct CUevent_st {
+    hm_cu_context context;
     int recorded;
 };
 
@@ -102,6 +108,9 @@ struct CUgraphExec_st {
 };
 
 hm_cu_context fake_current(void);
+
+/** 0, or why no call can be made: no context is current, or it is lost. */
+hm_cu_result fake_check_context(void);
 
 /** A zeroed object, and its end. What is never deleted stays reachable, so that a leak checker does not blame the fake for
  * what a lost context holds. */
@@ -126,8 +135,9 @@ int fake_record(struct CUstream_st *stream);
 
 #define FAKE_NEED_CONTEXT()                                                                                            \
     do {                                                                                                               \
-        if (!fake_current()) {                                                                                         \
-            return HM_CU_INVALID_CONTEXT;                                                                              \
+        hm_cu_result lost = fake_check_context();                                                                      \
+        if (lost) {                                                                                                    \
+            return lost;                                                                                               \
         }                                                                                                              \
     } while (0)
 

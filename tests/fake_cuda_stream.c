@@ -7,9 +7,7 @@
 
 hm_cu_result fake_check_stream(struct CUstream_st *stream)
 {
-    if (!fake_current()) {
-        return HM_CU_INVALID_CONTEXT;
-    }
+    FAKE_NEED_CONTEXT();
     return stream && stream->context != fake_current() ? HM_CU_INVALID_HANDLE : HM_CU_SUCCESS;
 }
 
@@ -20,6 +18,13 @@ int fake_record(struct CUstream_st *stream)
     }
     stream->nodes++;
     return 1;
+}
+
+/* 0, or why no call can be made with the event: its context need not be the current one. */
+static hm_cu_result check_event(struct CUevent_st *event)
+{
+    FAKE_NEED_CONTEXT();
+    return event->context->lost;
 }
 
 /* A call that no capture can hold breaks it. */
@@ -63,7 +68,10 @@ hm_cu_result fake_cuStreamWaitEvent(struct CUstream_st *stream, struct CUevent_s
 {
     FAKE_ENTER(cuStreamWaitEvent);
     FAKE_NEED_STREAM(stream);
-    (void)event;
+    hm_cu_result bad_event = check_event(event);
+    if (bad_event) {
+        return bad_event;
+    }
     int external = (flags & HM_CU_EVENT_WAIT_EXTERNAL) != 0;
     return fake_record(stream) == external ? HM_CU_SUCCESS : external ? HM_CU_INVALID_VALUE : 905;
 }
@@ -73,7 +81,7 @@ hm_cu_result fake_cuStreamGetCtx(struct CUstream_st *stream, hm_cu_context *cont
     FAKE_ENTER(cuStreamGetCtx);
     FAKE_NEED_CONTEXT();
     *context = stream ? stream->context : fake_current();
-    return HM_CU_SUCCESS;
+    return (*context)->lost;
 }
 
 hm_cu_result fake_cuStreamIsCapturing(struct CUstream_st *stream, int *status)
@@ -146,6 +154,7 @@ hm_cu_result fake_cuEventCreate(struct CUevent_st **event, unsigned flags)
     FAKE_NEED_CONTEXT();
     (void)flags;
     *event = fake_new(sizeof(**event));
+    (*event)->context = fake_current();
     fake.events++;
     return HM_CU_SUCCESS;
 }
@@ -161,6 +170,10 @@ hm_cu_result fake_cuEventRecord(struct CUevent_st *event, struct CUstream_st *st
 {
     FAKE_ENTER(cuEventRecord);
     FAKE_NEED_STREAM(stream);
+    hm_cu_result bad_event = check_event(event);
+    if (bad_event || event->context != fake_current()) {
+        return bad_event ? bad_event : HM_CU_INVALID_HANDLE;
+    }
     event->recorded = 1;
     return HM_CU_SUCCESS;
 }
@@ -168,14 +181,18 @@ hm_cu_result fake_cuEventRecord(struct CUevent_st *event, struct CUstream_st *st
 hm_cu_result fake_cuEventSynchronize(struct CUevent_st *event)
 {
     FAKE_ENTER(cuEventSynchronize);
-    (void)event;
-    return HM_CU_SUCCESS;
+    return check_event(event);
 }
 
 hm_cu_result fake_cuEventElapsedTime(float *milliseconds, struct CUevent_st *begin, struct CUevent_st *end)
 {
     FAKE_ENTER(cuEventElapsedTime);
-    if (!begin->recorded || !end->recorded) {
+    hm_cu_result bad_event = check_event(begin);
+    bad_event = bad_event ? bad_event : check_event(end);
+    if (bad_event) {
+        return bad_event;
+    }
+    if (begin->context != end->context || !begin->recorded || !end->recorded) {
         return HM_CU_INVALID_HANDLE;
     }
     *milliseconds = 1.5f;

@@ -21,12 +21,13 @@ static void memory(void)
     MUST(enter, &gpu_error);
     for (uint64_t alignment = 256; alignment <= 4096; alignment *= 2) {
         for (int i = 0; i < 200; i++) {
-            char *held = CALL(alloc, 300, 1, kinds[i % 2], NULL); /* so that addresses move on */
-            char *made = CALL(alloc, 1000, alignment, kinds[i % 2], NULL);
+            void *held = NULL, *made = NULL;
+            MUST(alloc, 300, 1, kinds[i % 2], NULL, &held, &gpu_error); /* so that addresses move on */
+            MUST(alloc, 1000, alignment, kinds[i % 2], NULL, &made, &gpu_error);
             hm_cu_address start = 0;
             int attribute = HM_CU_POINTER_ATTRIBUTE_RANGE_START_ADDR;
             void *value = &start;
-            aligned &= made && (uintptr_t)made % alignment == 0;
+            aligned &= (uintptr_t)made % alignment == 0;
             CALL(free, made, 1000, kinds[i % 2], NULL);
             hm_cu.cuPointerGetAttributes(1, &attribute, &value, (uintptr_t)made);
             freed &= start == 0;
@@ -36,7 +37,10 @@ static void memory(void)
     hm_sm90_backend.leave(gpu_device);
     gpu_check(aligned, "memory is aligned as asked");
     gpu_check(freed, "memory is given back");
-    gpu_check(CALL(alloc, 1ull << 46, 256, HOPMLA_MEMORY_POOL, NULL) == NULL, "too much memory is NULL");
+    void *none = NULL;
+    gpu_check(CALL(alloc, 1ull << 46, 256, HOPMLA_MEMORY_POOL, NULL, &none, NULL) == HOPMLA_ERROR_OUT_OF_DEVICE_MEMORY,
+              "too much memory is OUT_OF_DEVICE_MEMORY");
+    gpu_check(none == NULL, "and gives nothing");
 }
 
 /* Pageable memory has been read when the copy returns. */
@@ -66,7 +70,7 @@ static void *end_elsewhere(void *argument)
 
 static void graphs(hopmla_stream stream)
 {
-    char *device = CALL(alloc, 4096, 256, HOPMLA_MEMORY_WORKSPACE, NULL), host[4096], expected[4096];
+    char *device = gpu_allocate(4096, HOPMLA_MEMORY_WORKSPACE), host[4096], expected[4096];
     hopmla_event event = NULL;
     hopmla_graph graph = NULL;
     pthread_t thread;
@@ -124,8 +128,8 @@ static void events(hopmla_stream stream)
 
 static void fences(hopmla_stream stream)
 {
-    uint64_t *fence = CALL(alloc, 256, 256, HOPMLA_MEMORY_PINNED, NULL);
-    char *flag = CALL(alloc, 256, 256, HOPMLA_MEMORY_PINNED, NULL);
+    uint64_t *fence = gpu_allocate(256, HOPMLA_MEMORY_PINNED);
+    char *flag = gpu_allocate(256, HOPMLA_MEMORY_PINNED);
     hopmla_stream other = NULL;
     __atomic_store_n(fence, 4, __ATOMIC_RELEASE);
     *(volatile char *)flag = 0;
@@ -142,6 +146,25 @@ static void fences(hopmla_stream stream)
     hm_sm90_backend.stream_destroy(gpu_device, other);
     CALL(free, fence, 256, HOPMLA_MEMORY_PINNED, NULL);
     CALL(free, flag, 256, HOPMLA_MEMORY_PINNED, NULL);
+}
+
+/* `foreign` is of the current context, which is not the device's. */
+static void foreign_events(hopmla_stream stream, hopmla_stream foreign)
+{
+    hopmla_event own = NULL, other = NULL;
+    double microseconds = -1.0;
+    MUST(event_create, &own, &gpu_error);
+    hm_cu.cuEventCreate(&other, HM_CU_EVENT_DEFAULT);
+    MUST(event_record, own, stream, &gpu_error);
+    MUST(stream_synchronize, stream, &gpu_error);
+    gpu_check(CALL(event_elapsed, own, other, &microseconds, NULL) == HOPMLA_ERROR_STATE, "no time without its event");
+    hm_cu.cuEventRecord(other, foreign);
+    hm_cu.cuStreamSynchronize(foreign);
+    gpu_check(CALL(event_elapsed, own, other, &microseconds, NULL) == HOPMLA_ERROR_MISMATCH, "its event is MISMATCH");
+    gpu_check(CALL(event_record, other, stream, NULL) == HOPMLA_ERROR_MISMATCH, "and is not recorded elsewhere");
+    gpu_check(CALL(stream_wait_event, stream, other, NULL) == HOPMLA_OK, "but is waited for");
+    hm_cu.cuEventDestroy(other);
+    hm_sm90_backend.event_destroy(gpu_device, own);
 }
 
 /* A second context of the device, by entry points that the library itself has no use for. */
@@ -164,6 +187,7 @@ static void contexts(hopmla_stream stream)
     hm_cu.cuStreamCreate(&foreign, HM_CU_STREAM_NON_BLOCKING);
     gpu_check(CALL(stream_check, foreign, &capturing, NULL) == HOPMLA_ERROR_MISMATCH, "its stream is MISMATCH");
     gpu_check(CALL(stream_check, stream, &capturing, NULL) == HOPMLA_OK, "the device's own is not");
+    foreign_events(stream, foreign);
     gpu_check(CALL(stream_check, NULL, &capturing, NULL) == HOPMLA_OK, "nor is the default stream");
     MUST(stream_synchronize, stream, &gpu_error);
     current(&now);

@@ -33,19 +33,16 @@ void gpu_close(void)
     hm_sm90_backend.close(gpu_device);
 }
 
-static void *allocate(uint64_t bytes, int32_t kind)
+void *gpu_allocate(uint64_t bytes, int32_t kind)
 {
-    void *memory = hm_sm90_backend.alloc(gpu_device, bytes, 1024, kind, NULL);
-    if (!memory) {
-        printf("FAIL no %llu bytes\n", (unsigned long long)bytes);
-        exit(1);
-    }
+    void *memory = NULL;
+    MUST(alloc, bytes, 1024, kind, NULL, &memory, &gpu_error);
     return memory;
 }
 
 void *gpu_upload(const void *host, uint64_t bytes, hopmla_stream stream)
 {
-    void *device = allocate(bytes, HOPMLA_MEMORY_WORKSPACE);
+    void *device = gpu_allocate(bytes, HOPMLA_MEMORY_WORKSPACE);
     MUST(copy, device, host, bytes, stream, &gpu_error);
     return device;
 }
@@ -73,7 +70,7 @@ hm_kv gpu_make_kv(uint32_t layers, uint64_t pages, int32_t format)
         .layers = layers,
         .format = format,
     };
-    kv.latent = allocate(layers * kv.layer_stride, HOPMLA_MEMORY_POOL);
+    kv.latent = gpu_allocate(layers * kv.layer_stride, HOPMLA_MEMORY_POOL);
     kv.rope = kv.latent + 1024;
     return kv;
 }
@@ -81,7 +78,7 @@ hm_kv gpu_make_kv(uint32_t layers, uint64_t pages, int32_t format)
 void gpu_make_tables(uint32_t max_batch, uint64_t table_stride, hm_table_memory *memory, hm_tables *tables)
 {
     int32_t *base =
-        allocate((4 * (max_batch + 4ull) + max_batch * table_stride) * sizeof(int32_t), HOPMLA_MEMORY_TABLES);
+        gpu_allocate((4 * (max_batch + 4ull) + max_batch * table_stride) * sizeof(int32_t), HOPMLA_MEMORY_TABLES);
     *memory = (hm_table_memory){
         .count = base,
         .kv_lens = base + 4,
@@ -106,7 +103,7 @@ void gpu_make_staging(uint64_t max_runs, uint64_t max_entries, uint64_t max_copi
 {
     uint64_t rows = (sizeof(hm_staging) + (4 * max_runs + 2) * sizeof(int32_t) + 15) / 16 * 16;
     uint64_t bytes = rows + max_runs * sizeof(hm_run) + max_copies * sizeof(hm_copy) + max_entries * sizeof(int32_t);
-    *staging = (gpu_staging){ .header = allocate(bytes, HOPMLA_MEMORY_PINNED) };
+    *staging = (gpu_staging){ .header = gpu_allocate(bytes, HOPMLA_MEMORY_PINNED) };
     memset(staging->header, 0, bytes);
     staging->header->rows_at = sizeof(hm_staging);
     staging->header->runs_at = rows;

@@ -30,6 +30,7 @@ void gpu_check(int condition, const char *what);
 void gpu_open(void);
 void gpu_close(void);
 
+void *gpu_allocate(uint64_t bytes, int32_t kind);
 void *gpu_upload(const void *host, uint64_t bytes, hopmla_stream stream);
 void gpu_download(void *host, const void *device, uint64_t bytes, hopmla_stream stream);
 void gpu_release(void *device, uint64_t bytes);

@@ -110,10 +110,7 @@ int main(void)
     b.envelope = (hm_envelope){ .max_batch = 4096 };
     gpu_make_tables(4096, TABLE_STRIDE, &b.memory, &b.tables);
     gpu_make_staging(4096, 65536, 512, &b.staging);
-    b.source = hm_sm90_backend.alloc(gpu_device, 65536ull * 576 * 4, 256, HOPMLA_MEMORY_WORKSPACE, NULL);
-    if (!b.source) {
-        return 1;
-    }
+    b.source = gpu_allocate(65536ull * 576 * 4, HOPMLA_MEMORY_WORKSPACE);
     MUST(fill, b.source, 0x3C, 65536ull * 576 * 4, b.stream, &gpu_error);
 
     for (int32_t i = 0; i < 2; i++) {

@@ -28,6 +28,13 @@ static struct {
     _Alignas(64) uint16_t out[HEADS * HOPMLA_LATENT_DIM];
 } fixture;
 
+static struct {
+    _Alignas(1024) unsigned char workspace[1 << 20];
+    _Alignas(64) uint16_t page[HOPMLA_PAGE_TOKENS * HOPMLA_QK_DIM];
+    int32_t kv_len;
+    int32_t table;
+} paged = { .kv_len = 1 };
+
 /* A valid struct of each kind, and the call that takes it. */
 
 static void valid_context_options(void *made)
@@ -152,6 +159,35 @@ static hopmla_status call_paged_workspace(void *desc, hopmla_error *error)
     return hopmla_decode_paged_workspace(fixture.context, desc, &bytes, error);
 }
 
+static hopmla_status call_paged_prepare(void *desc, hopmla_error *error)
+{
+    return hopmla_decode_paged_prepare(fixture.context, desc, &paged.kv_len, NULL, paged.workspace,
+                                       sizeof(paged.workspace), NULL, error);
+}
+
+static hopmla_status decode_paged(const void *desc, const void *args, hopmla_error *error)
+{
+    hopmla_paged_desc prepared;
+    valid_paged_desc(&prepared);
+    assert_int_equal(call_paged_prepare(&prepared, NULL), HOPMLA_OK);
+    return hopmla_decode_paged(fixture.context, desc, args, paged.page, NULL, &paged.table, fixture.q, NULL,
+                               fixture.out, NULL, paged.workspace, sizeof(paged.workspace), NULL, error);
+}
+
+static hopmla_status call_paged_desc(void *desc, hopmla_error *error)
+{
+    hopmla_decode_args args;
+    valid_decode_args(&args);
+    return decode_paged(desc, &args, error);
+}
+
+static hopmla_status call_paged_args(void *args, hopmla_error *error)
+{
+    hopmla_paged_desc desc;
+    valid_paged_desc(&desc);
+    return decode_paged(&desc, args, error);
+}
+
 typedef struct input {
     const char *name; /* of the argument, as messages say it */
     uint32_t size;
@@ -169,6 +205,9 @@ static const input inputs[] = {
     { "args", sizeof(hopmla_gather_args), valid_gather_args, call_gather },
     { "args", sizeof(hopmla_decode_args), valid_decode_args, call_decode },
     { "desc", sizeof(hopmla_paged_desc), valid_paged_desc, call_paged_workspace },
+    { "desc", sizeof(hopmla_paged_desc), valid_paged_desc, call_paged_prepare },
+    { "desc", sizeof(hopmla_paged_desc), valid_paged_desc, call_paged_desc },
+    { "args", sizeof(hopmla_decode_args), valid_decode_args, call_paged_args },
 };
 enum {
     INPUTS = sizeof(inputs) / sizeof(inputs[0])

@@ -114,7 +114,12 @@ static void test_host_memory(void **state)
         assert_int_equal(hopmla_context_create(&options, &context, NULL), HOPMLA_OK);
         for (uint64_t alignment = 1; alignment <= 4096; alignment *= 2) {
             for (int32_t kind = HOPMLA_MEMORY_HOST; kind <= HOPMLA_MEMORY_WORKSPACE; kind++) {
-                unsigned char *memory = hm_alloc(context, 100, alignment, kind, NULL);
+                void *memory = NULL;
+                if (kind == HOPMLA_MEMORY_HOST) {
+                    memory = hm_host_alloc(context, 100, alignment);
+                } else {
+                    assert_int_equal(hm_alloc(context, 100, alignment, kind, NULL, &memory, NULL), HOPMLA_OK);
+                }
                 assert_non_null(memory);
                 assert_int_equal((uintptr_t)memory % alignment, 0);
                 memset(memory, 1, 100);

@@ -60,6 +60,167 @@ static void memory_runs_out(void **state)
     hopmla_context_destroy(context);
 }
 
+/* A driver's call fails, or the whole context is lost: what an allocation says then. */
+static const struct {
+    int code;
+    hopmla_status status;
+} reasons[] = {
+    { HM_CU_ILLEGAL_ADDRESS, HOPMLA_ERROR_DRIVER_STICKY },
+    { HM_CU_LAUNCH_FAILED, HOPMLA_ERROR_DRIVER_STICKY },
+    { HM_CU_CONTEXT_IS_DESTROYED, HOPMLA_ERROR_DRIVER_STICKY },
+    { 999, HOPMLA_ERROR_DRIVER },
+};
+enum {
+    REASONS = sizeof(reasons) / sizeof(reasons[0])
+};
+
+static void assert_reason(const hopmla_error *error, hopmla_status status, int i)
+{
+    assert_int_equal(status, reasons[i].status);
+    assert_int_equal(error->status, reasons[i].status);
+    assert_int_equal(error->native_code, reasons[i].code);
+}
+
+static hopmla_status create_pool(hopmla_context *context, hopmla_pool **pool, hopmla_error *error)
+{
+    hopmla_pool_options options = HOPMLA_POOL_OPTIONS_INIT;
+    options.format = HOPMLA_KV_BF16;
+    options.layers = 1;
+    options.pages = 4;
+    return hopmla_pool_create(context, &options, pool, error);
+}
+
+static hopmla_status create_plan(hopmla_pool *pool, hopmla_plan **plan, hopmla_error *error)
+{
+    hopmla_plan_options options = HOPMLA_PLAN_OPTIONS_INIT;
+    options.max_batch = 1;
+    options.heads = 16;
+    options.max_kv_tokens = 64;
+    return hopmla_plan_create(pool, &options, plan, error);
+}
+
+static void lost_context_is_no_lack_of_memory(void **state)
+{
+    (void)state;
+    hopmla_context *context = must_create();
+    hopmla_pool *pool = NULL, *second = NULL;
+    hopmla_plan *plan = NULL;
+    void *memory = NULL;
+    assert_int_equal(create_pool(context, &pool, NULL), HOPMLA_OK);
+    int live = fake_cuda_live();
+    for (int i = 0; i < REASONS; i++) {
+        hopmla_error error = HOPMLA_ERROR_INIT;
+        fake_cuda_lose(reasons[i].code, 0);
+        assert_reason(&error, hopmla_memory_alloc(context, 64, HOPMLA_MEMORY_WORKSPACE, &memory, &error), i);
+        assert_reason(&error, hopmla_memory_alloc(context, 64, HOPMLA_MEMORY_PINNED, &memory, &error), i);
+        assert_reason(&error, create_pool(context, &second, &error), i);
+        assert_reason(&error, create_plan(pool, &plan, &error), i);
+        fake_cuda_lose(0, 0);
+
+        /* Each allocation of them by itself. */
+        fake_cuda_fail("cuCtxPushCurrent", 0, reasons[i].code);
+        assert_reason(&error, hopmla_memory_alloc(context, 64, HOPMLA_MEMORY_WORKSPACE, &memory, &error), i);
+        fake_cuda_fail("cuMemHostAlloc", 0, reasons[i].code);
+        assert_reason(&error, create_pool(context, &second, &error), i);
+        assert_non_null(strstr(error.message, "cuMemHostAlloc"));
+        fake_cuda_fail("cuMemAlloc", 0, reasons[i].code);
+        assert_reason(&error, create_pool(context, &second, &error), i);
+        assert_non_null(strstr(error.message, "cuMemAlloc"));
+        fake_cuda_fail("cuMemHostAlloc", 0, reasons[i].code);
+        assert_reason(&error, create_plan(pool, &plan, &error), i);
+        for (int at = 0; at < 2; at++) {
+            fake_cuda_fail("cuMemAlloc", at, reasons[i].code);
+            assert_reason(&error, create_plan(pool, &plan, &error), i);
+        }
+        fake_cuda_fail(NULL, 0, 0);
+        assert_true(!memory && !second && !plan);
+        assert_int_equal(fake_cuda_live(), live);
+    }
+    hopmla_pool_destroy(pool);
+    hopmla_context_destroy(context);
+}
+
+/* Pools and plans say how much memory they lack. */
+static void pools_and_plans_run_out(void **state)
+{
+    (void)state;
+    hopmla_context *context = must_create();
+    hopmla_error error = HOPMLA_ERROR_INIT;
+    hopmla_pool *pool = NULL;
+    hopmla_plan *plan = NULL;
+    fake_cuda_fail("cuMemAlloc", 0, HM_CU_OUT_OF_MEMORY);
+    assert_int_equal(create_pool(context, &pool, &error), HOPMLA_ERROR_OUT_OF_DEVICE_MEMORY);
+    assert_int_equal(error.value, 4 * 64 * 1152);
+    assert_non_null(strstr(error.message, "4 pages"));
+    fake_cuda_fail("cuMemHostAlloc", 0, HM_CU_OUT_OF_MEMORY);
+    assert_int_equal(create_pool(context, &pool, &error), HOPMLA_ERROR_OUT_OF_HOST_MEMORY);
+    assert_true(error.value > 0);
+    assert_int_equal(create_pool(context, &pool, &error), HOPMLA_OK);
+    fake_cuda_fail("cuMemHostAlloc", 0, HM_CU_OUT_OF_MEMORY);
+    assert_int_equal(create_plan(pool, &plan, &error), HOPMLA_ERROR_OUT_OF_HOST_MEMORY);
+    assert_non_null(strstr(error.message, "staging ring"));
+    fake_cuda_fail("cuMemAlloc", 0, HM_CU_OUT_OF_MEMORY);
+    assert_int_equal(create_plan(pool, &plan, &error), HOPMLA_ERROR_OUT_OF_DEVICE_MEMORY);
+    assert_non_null(strstr(error.message, "tables"));
+    fake_cuda_fail("cuMemAlloc", 1, HM_CU_OUT_OF_MEMORY);
+    assert_int_equal(create_plan(pool, &plan, &error), HOPMLA_ERROR_OUT_OF_DEVICE_MEMORY);
+    assert_non_null(strstr(error.message, "workspace"));
+    assert_true(error.value > 0);
+    hopmla_pool_destroy(pool);
+    hopmla_context_destroy(context);
+}
+
+/* The caller's allocator, which has memory while *user is 0. */
+static void *allocate_own(void *user, uint64_t size, uint64_t alignment, int32_t kind, hopmla_stream stream)
+{
+    (void)stream;
+    void *memory = NULL;
+    if (*(const int *)user && kind != HOPMLA_MEMORY_HOST) {
+        return NULL;
+    }
+    size_t at_least = alignment < sizeof(void *) ? sizeof(void *) : (size_t)alignment;
+    return posix_memalign(&memory, at_least, (size_t)size) ? NULL : memory;
+}
+
+static void free_own(void *user, void *memory, uint64_t size, int32_t kind, hopmla_stream stream)
+{
+    (void)user;
+    (void)size;
+    (void)kind;
+    (void)stream;
+    free(memory);
+}
+
+static void callers_allocator(void **state)
+{
+    (void)state;
+    int empty = 0;
+    hopmla_context_options options = HOPMLA_CONTEXT_OPTIONS_INIT;
+    hopmla_context *context = NULL;
+    hopmla_error error = HOPMLA_ERROR_INIT;
+    void *memory = NULL;
+    options.backend = HOPMLA_BACKEND_CUDA;
+    options.alloc = allocate_own;
+    options.free = free_own;
+    options.alloc_user = &empty;
+    assert_int_equal(hopmla_context_create(&options, &context, &error), HOPMLA_OK);
+    for (int i = 0; i < REASONS; i++) {
+        fake_cuda_fail("cuCtxPushCurrent", 0, reasons[i].code);
+        assert_reason(&error, hopmla_memory_alloc(context, 64, HOPMLA_MEMORY_WORKSPACE, &memory, &error), i);
+    }
+    empty = 1;
+    assert_int_equal(hopmla_memory_alloc(context, 64, HOPMLA_MEMORY_WORKSPACE, &memory, &error),
+                     HOPMLA_ERROR_OUT_OF_DEVICE_MEMORY);
+    assert_int_equal(error.value, 64);
+    assert_int_equal(hopmla_memory_alloc(context, 64, HOPMLA_MEMORY_PINNED, &memory, &error),
+                     HOPMLA_ERROR_OUT_OF_HOST_MEMORY);
+    assert_null(memory);
+    empty = 0;
+    assert_int_equal(hopmla_memory_alloc(context, 64, HOPMLA_MEMORY_PINNED, &memory, &error), HOPMLA_OK);
+    hopmla_memory_free(context, memory, 64, HOPMLA_MEMORY_PINNED);
+    hopmla_context_destroy(context);
+}
+
 static void memory_is_aligned(void **state)
 {
     (void)state;
@@ -72,7 +233,9 @@ static void memory_is_aligned(void **state)
         fake.misaligned = misaligned;
         for (int i = 0; i < 3; i++) {
             for (uint64_t alignment = 1; alignment <= 4096; alignment *= 2) {
-                char *memory = hm_sm90_backend.alloc(device, 1000, alignment, kinds[i], NULL);
+                void *memory = NULL;
+                assert_int_equal(hm_sm90_backend.alloc(device, 1000, alignment, kinds[i], NULL, &memory, NULL),
+                                 HOPMLA_OK);
                 assert_non_null(memory);
                 assert_int_equal((uintptr_t)memory % alignment, 0);
                 assert_int_equal(fake.blocks, 1);
@@ -143,6 +306,96 @@ static void foreign_streams(void **state)
     assert_int_equal(hopmla_graph_begin(context, foreign, NULL), HOPMLA_ERROR_MISMATCH);
     assert_int_equal(hopmla_graph_end(context, foreign, &graph, NULL), HOPMLA_ERROR_MISMATCH);
     hopmla_event_destroy(context, event);
+    hopmla_context_destroy(context);
+}
+
+static void assert_mismatch(hopmla_status status, const hopmla_error *error, const char *argument)
+{
+    assert_int_equal(status, HOPMLA_ERROR_MISMATCH);
+    assert_int_equal(error->status, HOPMLA_ERROR_MISMATCH);
+    if (strncmp(error->message, argument, strlen(argument)) != 0) {
+        fail_msg("\"%s\" does not begin with \"%s\"", error->message, argument);
+    }
+}
+
+static void foreign_events(void **state)
+{
+    (void)state;
+    hopmla_context *context = must_create();
+    hopmla_error error = HOPMLA_ERROR_INIT;
+    hopmla_event foreign = fake_cuda_foreign_event(), own = NULL;
+    double microseconds = -1.0;
+
+    assert_int_equal(hopmla_event_create(context, &own, NULL), HOPMLA_OK);
+    assert_int_equal(hopmla_event_elapsed(context, foreign, own, &microseconds, &error), HOPMLA_ERROR_STATE);
+    assert_int_equal(hopmla_event_elapsed(context, own, foreign, &microseconds, &error), HOPMLA_ERROR_STATE);
+    assert_int_equal(hopmla_event_record(context, own, NULL, NULL), HOPMLA_OK);
+    assert_mismatch(hopmla_event_elapsed(context, foreign, own, &microseconds, &error), &error, "begin or end");
+    assert_mismatch(hopmla_event_elapsed(context, own, foreign, &microseconds, &error), &error, "begin or end");
+    assert_mismatch(hopmla_event_record(context, foreign, NULL, &error), &error, "event");
+    assert_int_equal(hopmla_event_synchronize(context, foreign, &error),
+                     HOPMLA_OK); /* the driver waits for any event */
+    assert_int_equal(hopmla_stream_wait_event(context, NULL, foreign, &error), HOPMLA_OK);
+
+    fake_cuda_lose(0, HM_CU_CONTEXT_IS_DESTROYED);
+    assert_mismatch(hopmla_event_elapsed(context, own, foreign, &microseconds, &error), &error, "begin or end");
+    assert_mismatch(hopmla_event_record(context, foreign, NULL, &error), &error, "event");
+    assert_mismatch(hopmla_event_synchronize(context, foreign, &error), &error, "event");
+    assert_mismatch(hopmla_stream_wait_event(context, NULL, foreign, &error), &error, "event");
+    assert_mismatch(hopmla_stream_synchronize(context, fake_cuda_foreign_stream(), &error), &error, "stream");
+    fake_cuda_lose(0, 0);
+    assert_true(microseconds < 0.0);
+    hopmla_event_destroy(context, own);
+    hopmla_context_destroy(context);
+}
+
+/* Whatever a handle is refused with, its argument is named; but not when the context itself is lost. */
+static void refused_handles(void **state)
+{
+    (void)state;
+    static const int codes[] = { HM_CU_INVALID_HANDLE, HM_CU_INVALID_CONTEXT, HM_CU_CONTEXT_IS_DESTROYED };
+    hopmla_context *context = must_create();
+    hopmla_error error = HOPMLA_ERROR_INIT;
+    hopmla_stream stream = NULL;
+    hopmla_event event = NULL;
+    hopmla_graph graph = NULL;
+    double microseconds = 0.0;
+
+    assert_int_equal(hopmla_stream_create(context, &stream, NULL), HOPMLA_OK);
+    assert_int_equal(hopmla_event_create(context, &event, NULL), HOPMLA_OK);
+    assert_int_equal(hopmla_event_record(context, event, stream, NULL), HOPMLA_OK);
+    assert_int_equal(hopmla_graph_begin(context, stream, NULL), HOPMLA_OK);
+    assert_int_equal(hopmla_graph_end(context, stream, &graph, NULL), HOPMLA_OK);
+    for (int i = 0; i < 3; i++) {
+        fake_cuda_fail("cuGraphLaunch", 0, codes[i]);
+        assert_mismatch(hopmla_graph_launch(context, graph, stream, &error), &error, "graph");
+        fake_cuda_fail("cuEventRecord", 0, codes[i]);
+        assert_mismatch(hopmla_event_record(context, event, stream, &error), &error, "event");
+        fake_cuda_fail("cuEventSynchronize", 0, codes[i]);
+        assert_mismatch(hopmla_event_synchronize(context, event, &error), &error, "event");
+        fake_cuda_fail("cuStreamWaitEvent", 0, codes[i]);
+        assert_mismatch(hopmla_stream_wait_event(context, stream, event, &error), &error, "event");
+        fake_cuda_fail("cuEventElapsedTime", 0, codes[i]);
+        assert_mismatch(hopmla_event_elapsed(context, event, event, &microseconds, &error), &error, "begin or end");
+        fake_cuda_fail("cuStreamGetCtx", 0, codes[i]);
+        assert_mismatch(hopmla_stream_synchronize(context, stream, &error), &error, "stream");
+    }
+    fake_cuda_fail("cuGraphLaunch", 0, 999);
+    assert_int_equal(hopmla_graph_launch(context, graph, stream, &error), HOPMLA_ERROR_DRIVER);
+    fake_cuda_fail(NULL, 0, 0);
+    for (int i = 0; i < REASONS; i++) {
+        fake_cuda_lose(reasons[i].code, 0);
+        assert_reason(&error, hopmla_graph_launch(context, graph, stream, &error), i);
+        assert_reason(&error, hopmla_event_record(context, event, stream, &error), i);
+        assert_reason(&error, hopmla_event_synchronize(context, event, &error), i);
+        assert_reason(&error, hopmla_stream_wait_event(context, stream, event, &error), i);
+        assert_reason(&error, hopmla_event_elapsed(context, event, event, &microseconds, &error), i);
+        assert_reason(&error, hopmla_stream_synchronize(context, stream, &error), i);
+    }
+    fake_cuda_lose(0, 0);
+    hopmla_graph_destroy(context, graph);
+    hopmla_event_destroy(context, event);
+    hopmla_stream_destroy(context, stream);
     hopmla_context_destroy(context);
 }
 
@@ -273,9 +526,14 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(memory_runs_out, setup, teardown),
+        cmocka_unit_test_setup_teardown(lost_context_is_no_lack_of_memory, setup, teardown),
+        cmocka_unit_test_setup_teardown(pools_and_plans_run_out, setup, teardown),
+        cmocka_unit_test_setup_teardown(callers_allocator, setup, teardown),
         cmocka_unit_test_setup_teardown(memory_is_aligned, setup, teardown),
         cmocka_unit_test_setup_teardown(copies, setup, teardown),
         cmocka_unit_test_setup_teardown(foreign_streams, setup, teardown),
+        cmocka_unit_test_setup_teardown(foreign_events, setup, teardown),
+        cmocka_unit_test_setup_teardown(refused_handles, setup, teardown),
         cmocka_unit_test_setup_teardown(events, setup, teardown),
         cmocka_unit_test_setup_teardown(graphs, setup, teardown),
         cmocka_unit_test_setup_teardown(statuses_of_driver_codes, setup, teardown),

@@ -167,17 +167,21 @@ static void test_error_init(void **state)
     assert_int_equal(room[sizeof(hopmla_error) + 32], 0xff);
 }
 
-static void test_a_small_error_struct_is_refused(void **state)
+static void test_an_error_struct_of_no_possible_size_is_refused(void **state)
 {
     (void)state;
-    hopmla_error error = HOPMLA_ERROR_INIT;
-    hopmla_context *context = NULL;
-    error.struct_size = sizeof(error) - 1;
-    assert_int_equal(hopmla_context_create(NULL, &context, &error), HOPMLA_ERROR_STRUCT_SIZE);
-    assert_null(context);
-    assert_int_equal(error.status, 0);
-    error.struct_size = 0;
-    assert_int_equal(hopmla_context_create(NULL, NULL, &error), HOPMLA_ERROR_STRUCT_SIZE);
+    const uint32_t sizes[] = { 0, sizeof(hopmla_error) - 1, 4097, UINT32_MAX };
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+        hopmla_error error = HOPMLA_ERROR_INIT;
+        hopmla_context *context = NULL;
+        error.struct_size = sizes[i];
+        assert_int_equal(hopmla_context_create(NULL, &context, &error), HOPMLA_ERROR_STRUCT_SIZE);
+        assert_int_equal(hopmla_context_create(NULL, NULL, &error), HOPMLA_ERROR_STRUCT_SIZE); /* comes first */
+        assert_int_equal(hm_fail(&error, HOPMLA_ERROR_STATE, "not written"), HOPMLA_ERROR_STATE);
+        assert_null(context);
+        assert_int_equal(error.status, 0);
+        assert_int_equal(error.message[0], 0);
+    }
 }
 
 int main(void)
@@ -190,7 +194,7 @@ int main(void)
         cmocka_unit_test(test_fail_leaves_what_is_beyond_the_struct),
         cmocka_unit_test(test_a_cut_message_ends_with_a_whole_character),
         cmocka_unit_test(test_error_init),
-        cmocka_unit_test(test_a_small_error_struct_is_refused),
+        cmocka_unit_test(test_an_error_struct_of_no_possible_size_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL) ? 1 : 0;
 }

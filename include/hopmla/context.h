@@ -119,8 +119,8 @@ typedef struct hopmla_context_info {
  * Ownership: the caller's, until hopmla_context_destroy.
  * Thread-safe. May synchronise the device while it loads: call it outside stream capture.
  * @return OK, NULL, STRUCT_SIZE, STRUCT_TAIL, ENUM, ARGUMENT, UNSUPPORTED, NO_DRIVER, OLD_DRIVER, NO_DEVICE, DEVICE,
- *         NOT_BUILT, OUT_OF_HOST_MEMORY, OUT_OF_DEVICE_MEMORY, DRIVER. With AUTO only argument errors and
- *         OUT_OF_HOST_MEMORY: what keeps CUDA from being used is logged at INFO. */
+ *         NOT_BUILT, and the driver's. With AUTO only argument errors, UNSUPPORTED and OUT_OF_HOST_MEMORY: what keeps
+ *         CUDA from being used is logged at INFO. */
 HOPMLA_API hopmla_status hopmla_context_create(const hopmla_context_options *options, hopmla_context **context,
                                                hopmla_error *error);
 
@@ -151,7 +151,7 @@ typedef struct hopmla_ceilings {
  * memory meanwhile (64 MiB on CPU).
  *
  * Thread-safe, but meaningless while other work runs. Synchronises; not capturable.
- * @return OK, NULL, STRUCT_SIZE, OUT_OF_DEVICE_MEMORY, OUT_OF_HOST_MEMORY, DRIVER, DRIVER_STICKY. */
+ * @return OK, NULL, STRUCT_SIZE, and the driver's. */
 HOPMLA_API hopmla_status hopmla_measure_ceilings(hopmla_context *context, hopmla_ceilings *ceilings,
                                                  hopmla_error *error);
 

@@ -10,8 +10,7 @@
  *
  * Every function is thread-safe on distinct objects. NULL as stream is the default stream (of the context on CUDA, the
  * calling thread on CPU). On CPU everything has finished when the call returns; a stream there exists so that capture
- * works the same. Statuses common to all: OK, NULL, MISMATCH for an object of another context, OUT_OF_HOST_MEMORY,
- * DRIVER, DRIVER_STICKY; copies and fills of more than 2^47 bytes are ARGUMENT. */
+ * works the same. Statuses common to all: OK, NULL, MISMATCH for an object of another context, and the driver's. */
 
 #ifdef __cplusplus
 extern "C" {
@@ -28,7 +27,7 @@ typedef struct CUgraphExec_st *hopmla_graph;
  * @param kind    HOPMLA_MEMORY_WORKSPACE (device) or HOPMLA_MEMORY_PINNED (host, readable by the device)
  * @param memory  receives the address, aligned to 1024 bytes, as memory for pools and plans is;
  *                free it with hopmla_memory_free and the same bytes and kind
- * Not capturable. @return also ARGUMENT, ENUM, OUT_OF_DEVICE_MEMORY, OUT_OF_HOST_MEMORY. */
+ * Not capturable. @return also ARGUMENT, ENUM. */
 HOPMLA_API hopmla_status hopmla_memory_alloc(hopmla_context *context, uint64_t bytes, int32_t kind, void **memory,
                                              hopmla_error *error);
 
@@ -37,11 +36,12 @@ HOPMLA_API void hopmla_memory_free(hopmla_context *context, void *memory, uint64
 
 /** Enqueues a copy in any direction between host and device. Pageable host memory is read before the call returns;
  * a copy to pageable host memory has finished when it returns; pinned memory must stay valid until the stream is there.
- * Capturable with pinned and device memory. @return also CAPTURE for pageable memory while the stream is captured. */
+ * Capturable with pinned and device memory. @return also ARGUMENT for more than 2^47 bytes, CAPTURE for pageable memory
+ * while the stream is captured. */
 HOPMLA_API hopmla_status hopmla_memory_copy(hopmla_context *context, void *destination, const void *source,
                                             uint64_t bytes, hopmla_stream stream, hopmla_error *error);
 
-/** Enqueues a fill of device memory with one byte value. Capturable. */
+/** Enqueues a fill of device memory with one byte value. Capturable. @return also ARGUMENT for more than 2^47 bytes. */
 HOPMLA_API hopmla_status hopmla_memory_fill(hopmla_context *context, void *destination, uint8_t value, uint64_t bytes,
                                             hopmla_stream stream, hopmla_error *error);
 
@@ -51,7 +51,7 @@ HOPMLA_API hopmla_status hopmla_stream_create(hopmla_context *context, hopmla_st
 /** Destroys a stream; work in it still finishes. NULL is allowed. */
 HOPMLA_API void hopmla_stream_destroy(hopmla_context *context, hopmla_stream stream);
 
-/** Waits until the stream's work has finished, and reports what failed in it. @return also CAPTURE. */
+/** Waits until the stream's work has finished, and reports what failed in it. Not capturable. */
 HOPMLA_API hopmla_status hopmla_stream_synchronize(hopmla_context *context, hopmla_stream stream, hopmla_error *error);
 
 /** Makes later work of the stream wait for the event. Capturable: the event is then one from outside the capture. */
@@ -64,7 +64,7 @@ HOPMLA_API hopmla_status hopmla_event_create(hopmla_context *context, hopmla_eve
 /** Destroys an event. NULL is allowed. */
 HOPMLA_API void hopmla_event_destroy(hopmla_context *context, hopmla_event event);
 
-/** Enqueues the event. @return also CAPTURE. */
+/** Enqueues the event. Not capturable. */
 HOPMLA_API hopmla_status hopmla_event_record(hopmla_context *context, hopmla_event event, hopmla_stream stream,
                                              hopmla_error *error);
 

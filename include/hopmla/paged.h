@@ -49,7 +49,7 @@ HOPMLA_API hopmla_status hopmla_decode_paged_workspace(hopmla_context *context, 
  * @param workspace device memory as hopmla_decode_paged_workspace says
  * A length outside its range is cut to it and reported in the error word. Enqueues; capturable.
  * @return OK, NULL, STRUCT_SIZE, STRUCT_TAIL, ENUM, ARGUMENT (a workspace that is too small too: error->value says what
- *         is needed), OVERFLOW, ALIGNMENT, MISMATCH, DRIVER, DRIVER_STICKY. */
+ *         is needed), OVERFLOW, ALIGNMENT, MISMATCH, and the driver's. */
 HOPMLA_API hopmla_status hopmla_decode_paged_prepare(hopmla_context *context, const hopmla_paged_desc *desc,
                                                      const int32_t *kv_lens, const int32_t *q_lens, void *workspace,
                                                      uint64_t workspace_bytes, hopmla_stream stream,
@@ -63,8 +63,8 @@ HOPMLA_API hopmla_status hopmla_decode_paged_prepare(hopmla_context *context, co
  * @param block_table  [batch, table_stride] int32. Entries that a row's length does not need are never read; one outside
  *                     0 … pages − 1 that it needs is reported in the error word, and the page counts as all zeros
  * Other parameters as for hopmla_decode. Enqueues; capturable. With args->rows 0 nothing is enqueued.
- * @return as for hopmla_decode, and what hopmla_decode_paged_prepare says of desc and workspace. Page and row strides
- *         are checked here, since what 0 means depends on rope: below 2^40, rows and pages not overlapping, else
+ * @return as for hopmla_decode_paged_prepare, and ENVELOPE for args->rows beyond that. Page and row strides are checked
+ *         here, since what 0 means depends on rope: below 2^40, rows and pages not overlapping, else
  *         ARGUMENT or ALIGNMENT. */
 HOPMLA_API hopmla_status hopmla_decode_paged(hopmla_context *context, const hopmla_paged_desc *desc,
                                              const hopmla_decode_args *args, const void *latent, const void *rope,
@@ -81,7 +81,7 @@ enum {
 
 /** Reads the error word of a workspace. Synchronises the stream; not capturable.
  * @param word  receives HOPMLA_PAGED_BAD_* bits, 0 when nothing was wrong since the last prepare
- * @return OK, NULL, ALIGNMENT, CAPTURE, MISMATCH, DRIVER, DRIVER_STICKY. */
+ * @return OK, NULL, ALIGNMENT, CAPTURE, MISMATCH, and the driver's. */
 HOPMLA_API hopmla_status hopmla_decode_paged_errors(hopmla_context *context, const void *workspace, uint32_t *word,
                                                     hopmla_stream stream, hopmla_error *error);
 

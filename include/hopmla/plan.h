@@ -63,7 +63,7 @@ HOPMLA_API hopmla_status hopmla_plan_options_init(hopmla_plan_options *options, 
 
 /** Memory that a plan needs. @param device_bytes  receives the size for hopmla_plan_options.memory
  * @param pinned_bytes  receives the size of the staging ring, which the library allocates
- * Thread-safe. @return OK, NULL, STRUCT_SIZE, STRUCT_TAIL, ENUM, ARGUMENT, OVERFLOW. */
+ * Thread-safe. @return OK, NULL, STRUCT_SIZE, STRUCT_TAIL, ENUM, ARGUMENT. */
 HOPMLA_API hopmla_status hopmla_plan_query(hopmla_pool *pool, const hopmla_plan_options *options,
                                            uint64_t *device_bytes, uint64_t *pinned_bytes, hopmla_error *error);
 
@@ -71,8 +71,7 @@ HOPMLA_API hopmla_status hopmla_plan_query(hopmla_pool *pool, const hopmla_plan_
  *
  * Ownership: the caller's, until hopmla_plan_destroy; the plan keeps its pool alive. *plan is untouched on failure.
  * A pool holds at most 64 plans, those counted whose last step is still under way. Synchronises; not capturable.
- * @return OK, NULL, STRUCT_SIZE, STRUCT_TAIL, ENUM, ARGUMENT, OVERFLOW, ALIGNMENT, NO_STORAGE, TOO_MANY,
- *         OUT_OF_HOST_MEMORY, OUT_OF_DEVICE_MEMORY, DRIVER. */
+ * @return OK, NULL, STRUCT_SIZE, STRUCT_TAIL, ENUM, ARGUMENT, ALIGNMENT, NO_STORAGE, TOO_MANY, and the driver's. */
 HOPMLA_API hopmla_status hopmla_plan_create(hopmla_pool *pool, const hopmla_plan_options *options, hopmla_plan **plan,
                                             hopmla_error *error);
 
@@ -97,8 +96,8 @@ HOPMLA_API void hopmla_plan_destroy(hopmla_plan *plan);
  * @return OK, NULL, STALE_ID, FOREIGN_ID, DUPLICATE_ID, ENVELOPE (n_append adds up to 2^31 or more, too), RANGE,
  *         MISMATCH, CAPTURE; STATE when the last step was started on another stream and not ended; BUSY when every staging
  *         buffer is in use, when the last step ran on another stream and is not past its fence, or when a page is still
- *         in a step of another plan that was not ended. Nothing is changed then. DRIVER or DRIVER_STICKY: the step is
- *         open; update again or end it. */
+ *         in a step of another plan that was not ended. Nothing is changed then. After one of the driver's the step may
+ *         be open: update again or end it. */
 HOPMLA_API hopmla_status hopmla_plan_update(hopmla_plan *plan, const hopmla_seq *seqs, const uint32_t *n_append,
                                             const uint32_t *q_lens, uint32_t count, hopmla_stream stream,
                                             hopmla_error *error);
@@ -107,7 +106,8 @@ HOPMLA_API hopmla_status hopmla_plan_update(hopmla_plan *plan, const hopmla_seq 
  * stream has passed it. An update after an update without an end between them belongs to the same step.
  *
  * Enqueues one write to host memory. Not capturable.
- * @return OK, NULL, STATE when no step is open or it runs on another stream, CAPTURE, MISMATCH, DRIVER. */
+ * @return OK, NULL, STATE when no step is open or it runs on another stream, CAPTURE, MISMATCH, and the driver's: the
+ *         step stays open then; end it again. */
 HOPMLA_API hopmla_status hopmla_plan_end(hopmla_plan *plan, hopmla_stream stream, hopmla_error *error);
 
 /** Says whether every ended step is past its fence. @param done  receives 1 or 0.
@@ -140,7 +140,7 @@ HOPMLA_API hopmla_status hopmla_append_args_init(hopmla_append_args *args, uint6
  *
  * The sources must stay valid until the stream is past it. Enqueues; capturable.
  * @return OK, NULL, STRUCT_SIZE, STRUCT_TAIL, ARGUMENT, DTYPE, ALIGNMENT, RANGE when the step appends more than `tokens`,
- *         MISMATCH, DRIVER, DRIVER_STICKY. */
+ *         MISMATCH, STATE, and the driver's. */
 HOPMLA_API hopmla_status hopmla_append(hopmla_plan *plan, const hopmla_append_args *args, const void *latent,
                                        const void *rope, hopmla_stream stream, hopmla_error *error);
 
@@ -166,7 +166,7 @@ HOPMLA_API hopmla_status hopmla_gather_args_init(hopmla_gather_args *args, uint6
  *
  * Enqueues; capturable: rows beyond the sequence's length at replay are written as 0.
  * @return OK, NULL, STRUCT_SIZE, STRUCT_TAIL, ARGUMENT (first + count beyond max_kv_tokens too), ALIGNMENT, MISMATCH,
- *         DRIVER, DRIVER_STICKY; outside capture also RANGE when first + count exceeds the row's length or the row does
+ *         STATE, and the driver's; outside capture also RANGE when first + count exceeds the row's length or the row does
  *         not exist. */
 HOPMLA_API hopmla_status hopmla_gather(hopmla_plan *plan, const hopmla_gather_args *args, void *destination,
                                        hopmla_stream stream, hopmla_error *error);
@@ -207,7 +207,7 @@ HOPMLA_API hopmla_status hopmla_decode_args_init(hopmla_decode_args *args, uint6
  * rounded to the element type before they meet the values. Two runs give the same bits.
  * Enqueues; capturable.
  * @return OK, NULL, STRUCT_SIZE, STRUCT_TAIL, ARGUMENT, ALIGNMENT, ENVELOPE, RANGE when rows is less than the sum of
- *         q_lens, MISMATCH, DRIVER, DRIVER_STICKY.
+ *         q_lens, MISMATCH, STATE, and the driver's.
  * Source: DeepSeek-V2, arXiv:2405.04434, section 2.1; the absorbed form of its appendix C. */
 HOPMLA_API hopmla_status hopmla_decode(hopmla_plan *plan, const hopmla_decode_args *args, const void *q,
                                        const void *q_rope, void *out, void *lse, hopmla_stream stream,

@@ -104,8 +104,7 @@ HOPMLA_API hopmla_status hopmla_pool_query(hopmla_context *context, const hopmla
  *
  * Ownership: the caller's, until hopmla_pool_destroy; the pool keeps its context alive. *pool is untouched on failure.
  * Not capturable.
- * @return OK, NULL, STRUCT_SIZE, STRUCT_TAIL, ENUM, ARGUMENT, OVERFLOW, ALIGNMENT, OUT_OF_HOST_MEMORY,
- *         OUT_OF_DEVICE_MEMORY, DRIVER. */
+ * @return OK, NULL, STRUCT_SIZE, STRUCT_TAIL, ENUM, ARGUMENT, OVERFLOW, ALIGNMENT, and the driver's. */
 HOPMLA_API hopmla_status hopmla_pool_create(hopmla_context *context, const hopmla_pool_options *options,
                                             hopmla_pool **pool, hopmla_error *error);
 

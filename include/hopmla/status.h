@@ -5,7 +5,10 @@
 #include "version.h"
 
 /** @file
- * What every call returns, and the text that goes with it. */
+ * What every call returns, and the text that goes with it.
+ *
+ * "The driver's" in a list of statuses stands for what any call that reaches a device may return: DRIVER,
+ * DRIVER_STICKY, OUT_OF_DEVICE_MEMORY, OUT_OF_HOST_MEMORY, and CAPTURE where a capture under way forbids it. */
 
 #ifdef __cplusplus
 extern "C" {
@@ -63,7 +66,8 @@ enum {
 };
 
 /** Where an error's text goes. The caller owns it, usually on its stack, and passes its address as the last argument of
- * a call, or NULL. A call writes to it only when it fails. */
+ * a call, or NULL. A call writes to it only when it fails. Every function that takes one returns STRUCT_SIZE, and does
+ * nothing, when its struct_size is too small or more than 4096. */
 typedef struct hopmla_error {
     uint32_t struct_size;  /**< sizeof(hopmla_error), set by the caller */
     hopmla_status status;  /**< the status that the call returned */
@@ -79,7 +83,7 @@ typedef struct hopmla_error {
  *
  * @param error  the caller's struct
  * @param size   sizeof(hopmla_error) in the caller's header
- * @return OK, NULL, or STRUCT_SIZE when size is too small (nothing is written then).
+ * @return OK, NULL, or STRUCT_SIZE when size is too small or more than 4096 (nothing is written then).
  *
  * Thread-safe on distinct structs. */
 HOPMLA_API hopmla_status hopmla_error_init(hopmla_error *error, uint64_t size);

@@ -92,14 +92,18 @@ static void cpu_describe(const hm_device *device, hopmla_context_info *info)
 
 /* Memory: the device's, pinned and ordinary memory are the same. */
 
-static void *cpu_alloc(hm_device *device, uint64_t bytes, uint64_t alignment, int32_t kind, hopmla_stream stream)
+static hopmla_status cpu_alloc(hm_device *device, uint64_t bytes, uint64_t alignment, int32_t kind,
+                               hopmla_stream stream, void **memory, hopmla_error *error)
 {
     (void)device;
-    (void)kind;
     (void)stream;
-    void *memory = NULL;
     const size_t at_least = alignment < sizeof(void *) ? sizeof(void *) : (size_t)alignment;
-    return posix_memalign(&memory, at_least, (size_t)bytes) ? NULL : memory;
+    void *made = NULL;
+    if (posix_memalign(&made, at_least, (size_t)bytes)) {
+        return hm_fail_memory(error, kind, bytes);
+    }
+    *memory = made;
+    return HOPMLA_OK;
 }
 
 static void cpu_free(hm_device *device, void *memory, uint64_t bytes, int32_t kind, hopmla_stream stream)

@@ -133,14 +133,14 @@ hopmla_status hm_threads_create(hm_threads **threads, int n, hopmla_error *error
         return hm_fail(error, HOPMLA_ERROR_OUT_OF_HOST_MEMORY, "no memory for the scratch of %d threads", n);
     }
     while (t->started < n - 1) {
+        const int index = t->started + 1;
         worker *w = &t->workers[t->started];
         w->threads = t;
-        w->index = t->started + 1;
+        w->index = index;
         int code = start_worker(w);
         if (code) {
             hm_threads_destroy(t);
-            return hm_fail_native(error, HOPMLA_ERROR_OUT_OF_HOST_MEMORY, code, "cannot start thread %d of %d",
-                                  w->index, n);
+            return hm_fail(error, HOPMLA_ERROR_OUT_OF_HOST_MEMORY, "cannot start thread %d of %d (%d)", index, n, code);
         }
         t->started++;
     }

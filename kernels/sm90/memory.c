@@ -23,15 +23,22 @@ static allocation ask_driver(const void *address)
     return found;
 }
 
-static void *allocate(uint64_t bytes, int32_t kind)
+static hopmla_status allocate(uint64_t bytes, int32_t kind, char **memory, hopmla_error *error)
 {
-    if (kind == HOPMLA_MEMORY_PINNED) {
-        void *memory = NULL;
-        unsigned flags = HM_CU_MEMHOSTALLOC_PORTABLE | HM_CU_MEMHOSTALLOC_DEVICEMAP;
-        return hm_cu.cuMemHostAlloc(&memory, bytes, flags) == HM_CU_SUCCESS ? memory : NULL;
-    }
+    const int pinned = kind == HOPMLA_MEMORY_PINNED;
+    void *host = NULL;
     hm_cu_address address = 0;
-    return hm_cu.cuMemAlloc(&address, bytes) == HM_CU_SUCCESS ? (void *)(uintptr_t)address : NULL;
+    hm_cu_result code =
+        pinned ? hm_cu.cuMemHostAlloc(&host, bytes, HM_CU_MEMHOSTALLOC_PORTABLE | HM_CU_MEMHOSTALLOC_DEVICEMAP)
+               : hm_cu.cuMemAlloc(&address, bytes);
+    if (code == HM_CU_OUT_OF_MEMORY) {
+        return hm_fail_memory(error, kind, bytes);
+    }
+    if (code != HM_CU_SUCCESS) {
+        return hm_driver_fail(error, code, pinned ? "cuMemHostAlloc" : "cuMemAlloc");
+    }
+    *memory = pinned ? host : (void *)(uintptr_t)address;
+    return HOPMLA_OK;
 }
 
 static void release(void *memory, int32_t kind)
@@ -43,23 +50,37 @@ static void release(void *memory, int32_t kind)
     }
 }
 
-void *hm_sm90_alloc(hm_device *device, uint64_t bytes, uint64_t alignment, int32_t kind, hopmla_stream stream)
+static hopmla_status allocate_aligned(uint64_t bytes, uint64_t alignment, int32_t kind, char **memory,
+                                      hopmla_error *error)
+{
+    hopmla_status status = allocate(bytes, kind, memory, error);
+    if (status != HOPMLA_OK || (uintptr_t)*memory % alignment == 0) {
+        return status;
+    }
+    /* The driver promises 256 bytes and has no call that takes an alignment. */
+    release(*memory, kind);
+    status = allocate(bytes + alignment, kind, memory, error);
+    if (status == HOPMLA_OK) {
+        *memory += (alignment - (uintptr_t)*memory % alignment) % alignment;
+    }
+    return status;
+}
+
+hopmla_status hm_sm90_alloc(hm_device *device, uint64_t bytes, uint64_t alignment, int32_t kind, hopmla_stream stream,
+                            void **memory, hopmla_error *error)
 {
     (void)stream;
-    if (hm_sm90_enter(device, NULL) != HOPMLA_OK) {
-        return NULL;
+    hopmla_status status = hm_sm90_enter(device, error);
+    if (status != HOPMLA_OK) {
+        return status;
     }
-    char *memory = allocate(bytes, kind);
-    if (memory && (uintptr_t)memory % alignment != 0) {
-        /* The driver promises 256 bytes and has no call that takes an alignment. */
-        release(memory, kind);
-        memory = allocate(bytes + alignment, kind);
-        if (memory) {
-            memory += (alignment - (uintptr_t)memory % alignment) % alignment;
-        }
-    }
+    char *made = NULL;
+    status = allocate_aligned(bytes, alignment, kind, &made, error);
     hm_sm90_leave(device);
-    return memory;
+    if (status == HOPMLA_OK) {
+        *memory = made;
+    }
+    return status;
 }
 
 void hm_sm90_free(hm_device *device, void *memory, uint64_t bytes, int32_t kind, hopmla_stream stream)

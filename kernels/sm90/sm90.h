@@ -8,7 +8,8 @@
 #include "kernels/sm90/device.h"
 
 /* memory.c, stream.c: these make the device's context current by themselves. */
-void *hm_sm90_alloc(hm_device *device, uint64_t bytes, uint64_t alignment, int32_t kind, hopmla_stream stream);
+hopmla_status hm_sm90_alloc(hm_device *device, uint64_t bytes, uint64_t alignment, int32_t kind, hopmla_stream stream,
+                            void **memory, hopmla_error *error);
 void hm_sm90_free(hm_device *device, void *memory, uint64_t bytes, int32_t kind, hopmla_stream stream);
 hopmla_status hm_sm90_copy(hm_device *device, void *destination, const void *source, uint64_t bytes,
                            hopmla_stream stream, hopmla_error *error);
