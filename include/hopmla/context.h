@@ -64,7 +64,10 @@ enum {
  * @param alignment  a power of two, at most 4096
  * @param kind       HOPMLA_MEMORY_*
  * @param stream     the stream the memory is first used on, NULL where not known
- * @return the address, or NULL when there is none (the call then fails with an OUT_OF_…_MEMORY status). */
+ * @return the address, or NULL when there is none (the call then fails with an OUT_OF_…_MEMORY status).
+ *
+ * Books, pools, tables, workspaces and staging come from here; what a backend keeps for itself (threads and their
+ * scratch, streams, events, graphs, measurements) does not. */
 typedef void *(*hopmla_alloc_fn)(void *user, uint64_t size, uint64_t alignment, int32_t kind, hopmla_stream stream);
 
 /** Takes back what the allocator gave, with the same size and kind. */
@@ -78,7 +81,8 @@ typedef struct hopmla_context_options {
     int32_t cpu_threads;          /**< threads of the CPU backend, the calling one counted; 0: one per core this process may use; at most 1024 */
     int32_t cpu_isa;              /**< HOPMLA_CPU_ISA_*; one that the processor lacks is UNSUPPORTED */
     int32_t log_level;            /**< lines above this level are not made; 0: none */
-    struct CUctx_st *cu_context;  /**< the caller's CUcontext, or NULL. It must outlive the context and its children */
+    struct CUctx_st *cu_context;  /**< the caller's CUcontext, or NULL. It must outlive the context and its children. Not
+                                       looked at on CPU */
     hopmla_log_fn log;            /**< or NULL */
     void *log_user;
     hopmla_alloc_fn alloc;        /**< with free, or both NULL for the library's own */
@@ -117,7 +121,8 @@ typedef struct hopmla_context_info {
  * @param context  receives the handle; untouched on failure
  *
  * Ownership: the caller's, until hopmla_context_destroy.
- * Thread-safe. May synchronise the device while it loads: call it outside stream capture.
+ * Thread-safe. May synchronise the device while it loads: call it outside stream capture. A context does not survive
+ * fork(): the child makes its own.
  * @return OK, NULL, STRUCT_SIZE, STRUCT_TAIL, ENUM, ARGUMENT, UNSUPPORTED, NO_DRIVER, OLD_DRIVER, NO_DEVICE, DEVICE,
  *         NOT_BUILT, and the driver's. With AUTO only argument errors, UNSUPPORTED and OUT_OF_HOST_MEMORY: what keeps
  *         CUDA from being used is logged at INFO. */

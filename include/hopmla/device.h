@@ -10,7 +10,9 @@
  *
  * Every function is thread-safe on distinct objects. NULL as stream is the default stream (of the context on CUDA, the
  * calling thread on CPU). On CPU everything has finished when the call returns; a stream there exists so that capture
- * works the same. Statuses common to all: OK, NULL, MISMATCH for an object of another context, and the driver's. */
+ * works the same. Statuses common to all: OK, NULL, MISMATCH for an object of another context, and the driver's. Streams
+ * are told apart always; events and graphs always on CPU, and on CUDA where the driver tells: it waits for another
+ * context's event, and launches its graph. */
 
 #ifdef __cplusplus
 extern "C" {
@@ -71,7 +73,7 @@ HOPMLA_API hopmla_status hopmla_event_record(hopmla_context *context, hopmla_eve
 /** Waits until the event has happened. */
 HOPMLA_API hopmla_status hopmla_event_synchronize(hopmla_context *context, hopmla_event event, hopmla_error *error);
 
-/** Microseconds between two events that have happened. @return also STATE when one has not. */
+/** Microseconds between two events that have happened. @return also STATE when one has not, or has no time stamp. */
 HOPMLA_API hopmla_status hopmla_event_elapsed(hopmla_context *context, hopmla_event begin, hopmla_event end,
                                               double *microseconds, hopmla_error *error);
 

@@ -25,6 +25,10 @@
  * Append, gather and decode outside capture belong to the open step and to its stream: after hopmla_plan_end, or on
  * another stream, they are STATE while the batch has rows. Captured ones are made for steps to come.
  *
+ * On CUDA decode may read pages while the launch before it on the stream is still running, but for those that the step
+ * appends to: a kernel of the caller's that writes other cached rows must not release its dependents early
+ * (griddepcontrol.launch_dependents) before it has written them.
+ *
  * What the library cannot protect: writes by the caller's own kernels into pages or tables, and launches of a graph
  * after its plan was destroyed or between hopmla_plan_end and the next update. */
 
@@ -203,8 +207,9 @@ HOPMLA_API hopmla_status hopmla_decode_args_init(hopmla_decode_args *args, uint6
  * @param out   [rows, heads, 512], pool's element type
  * @param lse   [rows, heads] float32, or NULL
  *
- * Device memory, 16-byte aligned (lse: 4), valid until the stream is past it. Sums are float32; probabilities are
- * rounded to the element type before they meet the values. Two runs give the same bits.
+ * Device memory, 16-byte aligned (lse: 4), valid until the stream is past it. Sums are float32; probabilities may be
+ * rounded to the element type before they meet the values, and partial results of a row that is split. Two runs of the
+ * same step give the same bits.
  * Enqueues; capturable.
  * @return OK, NULL, STRUCT_SIZE, STRUCT_TAIL, ARGUMENT, ALIGNMENT, ENVELOPE, RANGE when rows is less than the sum of
  *         q_lens, MISMATCH, STATE, and the driver's.

@@ -50,8 +50,8 @@ enum {
 
 typedef struct hopmla_pool hopmla_pool;
 
-/** A sequence in a pool. Ids carry a generation: one that was released is STALE_ID, one of another pool FOREIGN_ID.
- * 0 is never an id. */
+/** A sequence in a pool. Ids carry a generation: one that was released is STALE_ID, one of another pool FOREIGN_ID (a
+ * process that makes more than 65,535 pools meets the same marks again). 0 is never an id. */
 typedef uint64_t hopmla_seq;
 
 typedef struct hopmla_pool_options {

@@ -233,6 +233,9 @@ pub const HOPMLA_MEMORY_WORKSPACE: i32 = 5;
 /// `stream`: the stream the memory is first used on, NULL where not known
 ///
 /// Returns the address, or NULL when there is none (the call then fails with an OUT_OF_…_MEMORY status).
+///
+/// Books, pools, tables, workspaces and staging come from here; what a backend keeps for itself (threads and their
+/// scratch, streams, events, graphs, measurements) does not.
 pub type hopmla_alloc_fn = Option<
     unsafe extern "C" fn(user: *mut c_void, size: u64, alignment: u64, kind: i32, stream: hopmla_stream) -> *mut c_void,
 >;
@@ -256,7 +259,8 @@ pub struct hopmla_context_options {
     pub cpu_isa: i32,
     /// lines above this level are not made; 0: none
     pub log_level: i32,
-    /// the caller's CUcontext, or NULL. It must outlive the context and its children
+    /// the caller's CUcontext, or NULL. It must outlive the context and its children. Not
+    /// looked at on CPU
     pub cu_context: *mut CUctx_st,
     /// or NULL
     pub log: hopmla_log_fn,
@@ -308,7 +312,8 @@ extern "C" {
     /// `context`: receives the handle; untouched on failure
     ///
     /// Ownership: the caller's, until hopmla_context_destroy.
-    /// Thread-safe. May synchronise the device while it loads: call it outside stream capture.
+    /// Thread-safe. May synchronise the device while it loads: call it outside stream capture. A context does not survive
+    /// fork(): the child makes its own.
     ///
     /// Returns OK, NULL, STRUCT_SIZE, STRUCT_TAIL, ENUM, ARGUMENT, UNSUPPORTED, NO_DRIVER, OLD_DRIVER, NO_DEVICE, DEVICE,
     /// NOT_BUILT, and the driver's. With AUTO only argument errors, UNSUPPORTED and OUT_OF_HOST_MEMORY: what keeps
@@ -513,7 +518,7 @@ extern "C" {
 extern "C" {
     /// Microseconds between two events that have happened.
     ///
-    /// Returns also STATE when one has not.
+    /// Returns also STATE when one has not, or has no time stamp.
     pub fn hopmla_event_elapsed(
         context: *mut hopmla_context,
         begin: hopmla_event,
@@ -589,8 +594,8 @@ pub struct hopmla_pool {
     _marker: PhantomData<(*mut u8, PhantomPinned)>,
 }
 
-/// A sequence in a pool. Ids carry a generation: one that was released is STALE_ID, one of another pool FOREIGN_ID.
-/// 0 is never an id.
+/// A sequence in a pool. Ids carry a generation: one that was released is STALE_ID, one of another pool FOREIGN_ID (a
+/// process that makes more than 65,535 pools meets the same marks again). 0 is never an id.
 pub type hopmla_seq = u64;
 
 #[repr(C)]
@@ -1165,8 +1170,9 @@ extern "C" {
     ///
     /// `lse`: \[rows, heads\] float32, or NULL
     ///
-    /// Device memory, 16-byte aligned (lse: 4), valid until the stream is past it. Sums are float32; probabilities are
-    /// rounded to the element type before they meet the values. Two runs give the same bits.
+    /// Device memory, 16-byte aligned (lse: 4), valid until the stream is past it. Sums are float32; probabilities may be
+    /// rounded to the element type before they meet the values, and partial results of a row that is split. Two runs of the
+    /// same step give the same bits.
     /// Enqueues; capturable.
     ///
     /// Returns OK, NULL, STRUCT_SIZE, STRUCT_TAIL, ARGUMENT, ALIGNMENT, ENVELOPE, RANGE when rows is less than the sum of
