@@ -10,47 +10,7 @@
 
 #include "hopmla/hopmla.h"
 #include "lib/context.h"
-
-static hopmla_context *make_context(void)
-{
-    hopmla_context *context = NULL;
-    hopmla_context_options options = HOPMLA_CONTEXT_OPTIONS_INIT;
-    options.backend = HOPMLA_BACKEND_CPU;
-    options.cpu_threads = 1;
-    assert_int_equal(hopmla_context_create(&options, &context, NULL), HOPMLA_OK);
-    return context;
-}
-
-static int open_context(void **state)
-{
-    *state = make_context();
-    return 0;
-}
-
-static int close_context(void **state)
-{
-    hopmla_context_destroy(*state);
-    return 0;
-}
-
-static hopmla_stream make_stream(hopmla_context *context)
-{
-    hopmla_stream stream = NULL;
-    assert_int_equal(hopmla_stream_create(context, &stream, NULL), HOPMLA_OK);
-    assert_non_null(stream);
-    return stream;
-}
-
-/* That a call failed as it should, and said which argument it was. */
-#define assert_fails(call, expected, words)                                                                            \
-    do {                                                                                                               \
-        hopmla_error error = HOPMLA_ERROR_INIT;                                                                        \
-        assert_int_equal(call, expected);                                                                              \
-        assert_int_equal(error.status, expected);                                                                      \
-        if (!strstr(error.message, words)) {                                                                           \
-            fail_msg("\"%s\" does not say \"%s\"", error.message, words);                                              \
-        }                                                                                                              \
-    } while (0)
+#include "tests/cpu_context.h"
 
 static void test_memory(void **state)
 {
