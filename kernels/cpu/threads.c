@@ -6,11 +6,11 @@
 
 #include "kernels/cpu/threads.h"
 
-#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 
+#include "kernels/cpu/machine.h"
 #include "lib/error.h"
 
 enum {
@@ -110,12 +110,6 @@ static int allocate(hm_threads *t)
     return 0;
 }
 
-static int usable_cores(void)
-{
-    cpu_set_t set;
-    return sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
-}
-
 hopmla_status hm_threads_create(hm_threads **threads, int n, hopmla_error *error)
 {
     hm_threads *t = calloc(1, sizeof *t);
@@ -127,7 +121,7 @@ hopmla_status hm_threads_create(hm_threads **threads, int n, hopmla_error *error
     pthread_cond_init(&t->start, NULL);
     pthread_cond_init(&t->finished, NULL);
     t->n = n;
-    t->looks = n <= usable_cores() ? LOOKS : 0;
+    t->looks = n <= hm_cpu_usable_cores() ? LOOKS : 0;
     if (allocate(t)) {
         hm_threads_destroy(t);
         return hm_fail(error, HOPMLA_ERROR_OUT_OF_HOST_MEMORY, "no memory for the scratch of %d threads", n);
