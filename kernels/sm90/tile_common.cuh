@@ -50,6 +50,12 @@ __device__ __forceinline__ int thread_index()
     asm volatile("mov.u32 %0, %%tid.x;" : "=r"(index));
     return index;
 }
+/** A value that is the same in all lanes, told to the compiler: what is computed from it goes to uniform registers.
+ * Descriptors of products have to be there; from others each is brought by two instructions and their latency. */
+__device__ __forceinline__ int uniform(int value)
+{
+    return __shfl_sync(~0u, value, 0);
+}
 /** The thread's place in its warpgroup. */
 __device__ __forceinline__ int group_thread()
 {

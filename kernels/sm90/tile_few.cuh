@@ -8,6 +8,18 @@
 
 #include "tile_few_softmax.cuh"
 
+/** Where a tile's rows go, one a lane; found while the pages are on their way. */
+struct FewTarget {
+    unsigned char *out;
+    float *lse;
+
+    __device__ __forceinline__ FewTarget(const Params &params, const Segment &segment, int tile, int row,
+                                         int64_t partial)
+        : out(output_row(params, segment, tile, row, partial)), lse(output_lse(params, segment, tile, row, partial))
+    {
+    }
+};
+
 template <typename Element, int N> struct FewTile : FewSoftmax<Element, N> {
     using Softmax = FewSoftmax<Element, N>;
     using Softmax::group;
@@ -18,6 +30,7 @@ template <typename Element, int N> struct FewTile : FewSoftmax<Element, N> {
     static constexpr int kBlocks = N / 8; /* of 8 heads */
 
     float o[4][N / 2]; /* 64 columns of V each */
+    float inverse[kBlocks * 2];
 
     __device__ __forceinline__ FewTile(FewShared<N> &shared, const Params &params) : Softmax(shared, params) {}
 
@@ -44,25 +57,42 @@ template <typename Element, int N> struct FewTile : FewSoftmax<Element, N> {
         }
     }
 
-    __device__ __forceinline__ void add_values(const PageSlot &page, bool first)
+    /** Starts the products of a page's values. What does not touch O may go on beside them. */
+    __device__ __forceinline__ void start_values(const PageSlot &page, bool first)
     {
-        const uint64_t values = describe_columns(shared_address(page.latent[0])) + group * (kHalfBytes / 16);
-        const uint64_t probabilities = describe_rows(shared_address(shared.probabilities));
+        const uint64_t values =
+            describe_at(describe_columns(uniform(shared_address(page.latent[0]))), group * (kHalfBytes / 16));
+        const uint64_t probabilities = describe_rows(uniform(shared_address(shared.probabilities)));
         wgmma_fence();
 #pragma unroll
         for (int k = 0; k < 4; k++) {
 #pragma unroll
             for (int tile = 0; tile < 4; tile++) {
-                WgmmaFew<Element, N>::values(o[tile], values + tile * (kColumnTileBytes / 16) + k * 128,
-                                             probabilities + k * 2, k > 0 || !first);
+                WgmmaFew<Element, N>::values(o[tile], describe_at(values, tile * (kColumnTileBytes / 16) + k * 128),
+                                             describe_at(probabilities, k * 2), k > 0 || !first);
             }
         }
         wgmma_commit();
-        wgmma_wait<0>();
     }
 
-    /** O, 16 heads at a time, a warp a row of the warpgroup's columns; and the LSE. */
-    __device__ __forceinline__ void store(const Segment &segment, int tile, int64_t partial)
+    /** Shares the sums of the segment: what O is to be multiplied by, and the LSE. */
+    __device__ __forceinline__ void finish_sums(const FewTarget &target, bool partial)
+    {
+        this->publish_sums();
+#pragma unroll
+        for (int i = 0; i < kBlocks * 2; i++) {
+            const float all = this->total(few_head(i / 2) + i % 2);
+            inverse[i] = all > 0 ? reciprocal(all) : 0;
+        }
+        if (threadIdx.x < N && target.lse) {
+            const float all = this->total(threadIdx.x);
+            const float lse = all > 0 ? shared.references[threadIdx.x] + log2_fast(all) : -INFINITY;
+            *target.lse = partial ? lse : convert_lse(lse, params.lse_kind);
+        }
+    }
+
+    /** O, 16 heads at a time, a warp a row of the warpgroup's columns. */
+    __device__ __forceinline__ void store(const FewTarget &target)
     {
 #pragma unroll
         for (int half = 0; half < N / 16; half++) {
@@ -73,19 +103,10 @@ template <typename Element, int N> struct FewTile : FewSoftmax<Element, N> {
             barrier_sync(kFewTops + group, kWarpgroup);
 #pragma unroll
             for (int i = 0; i < 4; i++) {
-                const int row = i * 4 + warp;
-                unsigned char *const out = output_row(params, segment, tile, half * 16 + row, partial);
-                if (out) {
-                    const int byte = group * 512 + lane * 16;
-                    *reinterpret_cast<uint4 *>(out + byte) =
-                        *reinterpret_cast<const uint4 *>(shared.staged[row] + byte);
-                }
+                const int row = i * 4 + warp, byte = group * 512 + lane * 16;
+                store_global(address_of_lane(target.out, half * 16 + row), byte,
+                             *reinterpret_cast<const uint4 *>(shared.staged[row] + byte));
             }
-        }
-        if (threadIdx.x < N) {
-            const float all = this->total(threadIdx.x);
-            store_row_lse(params, segment, tile, threadIdx.x, partial,
-                          all > 0 ? shared.references[threadIdx.x] + log2_fast(all) : -INFINITY);
         }
     }
 
@@ -95,12 +116,6 @@ template <typename Element, int N> struct FewTile : FewSoftmax<Element, N> {
 #pragma unroll
         for (int b = 0; b < 2; b++) {
             const int block = half * 2 + b;
-            float inverse[2];
-#pragma unroll
-            for (int i = 0; i < 2; i++) {
-                const float all = this->total(few_head(block) + i);
-                inverse[i] = all > 0 ? reciprocal(all) : 0;
-            }
             /* Matrices of a store: columns + 0, + 8 of two tiles. */
             const uint32_t row = shared_address(shared.staged[b * 8 + (lane & 7)]) + group * 512 + (lane >> 4) * 128 +
                                  warp * 32 + (lane >> 3 & 1) * 16;
@@ -110,7 +125,7 @@ template <typename Element, int N> struct FewTile : FewSoftmax<Element, N> {
 #pragma unroll
                 for (int i = 0; i < 4; i++) {
                     const float *d = &o[pair * 2 + i / 2][block * 4 + i % 2 * 2];
-                    words[i] = Element::pack(d[0] * inverse[0], d[1] * inverse[1]);
+                    words[i] = Element::pack(d[0] * inverse[block * 2], d[1] * inverse[block * 2 + 1]);
                 }
                 store_transposed(row + pair * 256, words[0], words[1], words[2], words[3]);
             }
@@ -140,6 +155,7 @@ template <typename Element, int N> struct FewTile : FewSoftmax<Element, N> {
                 (segment.kv_len - max(QueryRow(params, segment, current.tile, 0).hidden, 0)) / kPageTokens;
             this->start();
             const int64_t partial = own_partial_row(params, segment, current.tile);
+            const FewTarget target(params, segment, current.tile, lane % N, partial);
             copy_wait();
             fence_async_proxy();
             barrier_sync(kFewPublish, kFewConsumers); /* Q is in place */
@@ -152,28 +168,29 @@ template <typename Element, int N> struct FewTile : FewSoftmax<Element, N> {
                 if (page >= masked_page) {
                     this->mask_scores(segment, current.tile, page);
                 }
-                if (page == page_end - 1) {
-                    const int tokens = segment.kv_len - page * kPageTokens;
-                    if (tokens < kPageTokens) {
-                        clear_tail(slot, tokens);
-                    }
+                const bool last = page == page_end - 1;
+                if (last && segment.kv_len < page_end * kPageTokens) {
+                    clear_tail(slot, segment.kv_len - page * kPageTokens);
+                }
+                if (this->softmax_page(first)) {
+                    rescale();
+                }
+                start_values(slot, first);
+                if (last) {
+                    finish_sums(target, partial >= 0);
                     more = work.next(shared.work, params);
                     if (more) {
                         FewQuery<N>(params, work.segment(shared.work, params), work.tile).start(shared);
                     }
                 }
-                if (this->softmax_page(first)) {
-                    rescale();
-                }
-                add_values(slot, first);
+                wgmma_wait<0>();
                 if (lane == 0) {
                     mbarrier_arrive(shared_address(&shared.empty[ring.slot]));
                 }
                 ring.advance();
                 first = false;
             }
-            this->publish_sums();
-            store(segment, current.tile, partial);
+            store(target);
         }
     }
 };

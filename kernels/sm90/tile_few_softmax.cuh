@@ -19,8 +19,8 @@ template <typename Element, int N> struct FewSoftmax {
 
     FewShared<N> &shared;
     const Params &params;
-    const int group = threadIdx.x / kWarpgroup;
-    const int warp = threadIdx.x / 32 & 3;
+    const int group = uniform(threadIdx.x / kWarpgroup);
+    const int warp = uniform(threadIdx.x / 32 & 3);
     const int lane = threadIdx.x & 31;
     const int thread = threadIdx.x & (kWarpgroup - 1);
 
@@ -49,19 +49,22 @@ template <typename Element, int N> struct FewSoftmax {
         /* Two chains of sums: the products are short, and one would wait for another. */
         float even[N / 2], odd[N / 2];
         constexpr int kQueryTile = N * 128 / 16, kPageTile = kColumnTileBytes / 16;
-        const uint64_t keys = describe_rows(shared_address(&page));
-        const uint64_t query = describe_rows(shared_address(shared.query));
+        const uint64_t keys = describe_rows(uniform(shared_address(&page)));
+        const uint64_t query = describe_rows(uniform(shared_address(shared.query)));
+        const uint64_t own_keys = describe_at(keys, group * 4 * kPageTile);
+        const uint64_t own_query = describe_at(query, group * 4 * kQueryTile);
         wgmma_fence();
 #pragma unroll
         for (int step = 0; step < 16; step += 2) {
-            const uint64_t key = keys + (group * 4 + step / 4) * kPageTile + step % 4 * 2;
-            const uint64_t column = query + (group * 4 + step / 4) * kQueryTile + step % 4 * 2;
+            const uint64_t key = describe_at(own_keys, step / 4 * kPageTile + step % 4 * 2);
+            const uint64_t column = describe_at(own_query, step / 4 * kQueryTile + step % 4 * 2);
             WgmmaFew<Element, N>::scores(even, key, column, step > 0);
-            WgmmaFew<Element, N>::scores(odd, key + 2, column + 2, step > 0);
+            WgmmaFew<Element, N>::scores(odd, describe_at(key, 2), describe_at(column, 2), step > 0);
         }
-        const uint64_t key = keys + 8 * kPageTile + group * 4, column = query + 8 * kQueryTile + group * 4;
+        const uint64_t key = describe_at(keys, 8 * kPageTile + group * 4);
+        const uint64_t column = describe_at(query, 8 * kQueryTile + group * 4);
         WgmmaFew<Element, N>::scores(even, key, column, 1);
-        WgmmaFew<Element, N>::scores(odd, key + 2, column + 2, 1);
+        WgmmaFew<Element, N>::scores(odd, describe_at(key, 2), describe_at(column, 2), 1);
         wgmma_commit();
         wgmma_wait<0>();
         float other[kOwn * 4];

@@ -137,7 +137,7 @@ __device__ __forceinline__ void score_page(float (&s)[32], const QueryTile &quer
     const int slot = ring.slot;
     mbarrier_wait(shared_address(&shared.latent_full[0][slot]), ring.parity);
     wgmma_fence();
-    const uint64_t keys = describe_rows(shared_address(&shared.pages[slot]));
+    const uint64_t keys = describe_rows(uniform(shared_address(&shared.pages[slot])));
     const uint64_t query_rope = describe_rows(shared_address(shared.query_rope));
     const uint64_t query_step = describe_blocks(shared_address(shared.query_step));
 #pragma unroll
@@ -153,13 +153,13 @@ __device__ __forceinline__ void score_page(float (&s)[32], const QueryTile &quer
 #pragma unroll
         for (int k = 0; k < 4; k++) {
             const int step = tile * 4 + k;
-            const uint64_t key = keys + tile * (kColumnTileBytes / 16) + k * 2;
+            const uint64_t key = describe_at(keys, tile * (kColumnTileBytes / 16) + k * 2);
             if (step < kQuerySteps) {
                 Wgmma<Element>::scores_reg(s, query.steps + step * 4, key, step > 0);
             } else if (step == kQuerySteps) {
                 Wgmma<Element>::scores(s, query_step, key, 1);
             } else {
-                Wgmma<Element>::scores(s, query_rope + k * 2, key, 1);
+                Wgmma<Element>::scores(s, describe_at(query_rope, k * 2), key, 1);
             }
         }
         wgmma_commit();

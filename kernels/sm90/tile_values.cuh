@@ -5,6 +5,7 @@
 /** @file
  * The two value warpgroups: each owns 256 of O's 512 columns, O += P·V over the pages, and stores O. */
 
+#include "ptx/copy.cuh"
 #include "ptx/grid.cuh"
 #include "ptx/matrix.cuh"
 #include "ptx/wgmma.cuh"
@@ -36,30 +37,59 @@ __device__ __forceinline__ void clear_tail(PageSlot &page, int half, int tokens)
     barrier_sync(kBarrierValues + half, kWarpgroup);
 }
 
-/** 16 bytes a lane after a transpose in each quad. */
+/** O (+)= P·V of a page. */
 template <typename Element>
-__device__ __forceinline__ void store_output(const float (&o)[128], const float (&inverse)[2], int half,
-                                             const Params &params, const Segment &segment, int tile)
+__device__ __forceinline__ void add_values(float (&o)[128], SharedMemory &shared, int slot, int half, bool accumulate)
 {
-    const int64_t partial = own_partial_row(params, segment, tile);
-    unsigned char *const out[2] = { output_row(params, segment, tile, accumulator_row(), partial),
-                                    output_row(params, segment, tile, accumulator_row() + 8, partial) };
+    const uint64_t probabilities = describe_rows(uniform(shared_address(shared.pages[slot].rope)));
+    const uint64_t values = describe_columns(uniform(shared_address(shared.pages[slot].latent[half])));
+    wgmma_fence();
 #pragma unroll
-    for (int block = 0; block < 8; block++) {
+    for (int k = 0; k < 4; k++) {
+        Wgmma<Element>::values(o, describe_at(probabilities, k * 2), describe_at(values, k * 128), k > 0 || accumulate);
+    }
+    wgmma_commit();
+    wgmma_wait<0>();
+}
+
+__device__ __forceinline__ float inverse_of(float sum)
+{
+    return sum > 0 ? 1 / sum : 0;
+}
+
+/** A warp's rows of O, one in each of the first 16 lanes: where they go. */
+__device__ __forceinline__ unsigned char *own_output_row(const Params &params, const Segment &segment, int tile)
+{
+    return output_row(params, segment, tile, group_warp() * 16 + (thread_index() & 15),
+                      own_partial_row(params, segment, tile));
+}
+
+/** O of a warp, by way of the half page that its last products have read: every row leaves as 512 bytes in one piece. */
+template <typename Element>
+__device__ __forceinline__ void store_output(const float (&o)[128], const float (&inverse)[2], unsigned char *staged,
+                                             int half, unsigned char *own_row)
+{
+    constexpr int kRowBytes = 512;
+    const int lane = thread_index() & 31;
+    staged += group_warp() * 16 * kRowBytes;
+    /* Matrices of a store: rows + 0, + 8 of two tiles of 8 columns. */
+    const int row = lane & 15;
+    const uint32_t target = shared_address(staged) + row * kRowBytes, second = lane >> 4;
 #pragma unroll
-        for (int upper = 0; upper < 2; upper++) {
-            uint32_t words[4];
+    for (int t = 0; t < 32; t += 2) {
+        uint32_t words[4];
 #pragma unroll
-            for (int t = 0; t < 4; t++) {
-                const int i = (block * 4 + t) * 4 + upper * 2;
-                words[t] = Element::pack(o[i] * inverse[upper], o[i + 1] * inverse[upper]);
-            }
-            transpose_quad(words[0], words[1], words[2], words[3]);
-            if (out[upper]) {
-                *reinterpret_cast<uint4 *>(out[upper] + half * 512 + block * 64 + (thread_index() & 3) * 16) =
-                    make_uint4(words[0], words[1], words[2], words[3]);
-            }
+        for (int i = 0; i < 4; i++) {
+            const float *pair = &o[(t + i / 2) * 4 + i % 2 * 2];
+            words[i] = Element::pack(pair[0] * inverse[i % 2], pair[1] * inverse[i % 2]);
         }
+        store_matrices(target + (((t + second) ^ (row & 7)) << 4), words[0], words[1], words[2], words[3]);
+    }
+    __syncwarp();
+#pragma unroll 4
+    for (int r = 0; r < 16; r++) {
+        const uint4 words = *reinterpret_cast<const uint4 *>(staged + r * kRowBytes + ((lane ^ (r & 7)) << 4));
+        store_global(address_of_lane(own_row, r), half * kRowBytes + lane * 16, words);
     }
 }
 
@@ -90,11 +120,10 @@ __device__ __forceinline__ void run_value_warpgroup(SharedMemory &shared, int ha
     }
     __syncwarp();
     while (work.next(shared.work, params)) {
-        float inverse[2];
         int left = page_count(work.segment(shared.work, params));
         bool first = true;
 #pragma unroll 1
-        for (; left > 0; left--) {
+        for (;; left--) {
             const int slot = ring.slot;
             barrier_sync(kBarrierReady + half * kSlots + slot, 2 * kWarpgroup);
             if (!first) {
@@ -108,23 +137,10 @@ __device__ __forceinline__ void run_value_warpgroup(SharedMemory &shared, int ha
                 }
             }
             barrier_sync(kBarrierGate + half * kSlots + slot, 2 * kWarpgroup);
-            const uint64_t probabilities = describe_rows(shared_address(shared.pages[slot].rope));
-            const uint64_t values = describe_columns(shared_address(shared.pages[slot].latent[half]));
-            wgmma_fence();
-#pragma unroll
-            for (int k = 0; k < 4; k++) {
-                Wgmma<Element>::values(o, probabilities + k * 2, values + k * 128, k > 0 || !first);
-            }
+            add_values<Element>(o, shared, slot, half, !first);
             first = false;
-            wgmma_commit();
-            wgmma_wait<0>();
             if (left == 1) {
-                const int row = accumulator_row();
-#pragma unroll
-                for (int upper = 0; upper < 2; upper++) {
-                    const float sum = shared.row_sum[row + upper * 8];
-                    inverse[upper] = sum > 0 ? 1 / sum : 0;
-                }
+                break;
             }
             /* The first warp refills the slot once the others are through with it. */
             if (group_warp() == 0) {
@@ -132,9 +148,6 @@ __device__ __forceinline__ void run_value_warpgroup(SharedMemory &shared, int ha
                 if (group_thread() == 0) {
                     if (half == 0) {
                         mbarrier_arrive(shared_address(&shared.rope_free[slot]));
-                    }
-                    if (left == 1) {
-                        mbarrier_arrive(shared_address(&shared.sums_free));
                     }
                     loader.refill(shared, params, maps, slot, ring.parity, false);
                 }
@@ -144,8 +157,27 @@ __device__ __forceinline__ void run_value_warpgroup(SharedMemory &shared, int ha
             }
             ring.advance();
         }
-        const Segment &segment = work.segment(shared.work, params);
-        store_output<Element>(o, inverse, half, params, segment, work.tile);
+        /* O leaves by way of the last slot, which is refilled after that. */
+        const int slot = ring.slot;
+        const int row = accumulator_row();
+        const float inverse[2] = { inverse_of(shared.row_sum[row]), inverse_of(shared.row_sum[row + 8]) };
+        unsigned char *const own_row = own_output_row(params, work.segment(shared.work, params), work.tile);
+        barrier_sync(kBarrierValues + half, kWarpgroup);
+        if (group_thread() == 0) {
+            if (half == 0) {
+                mbarrier_arrive(shared_address(&shared.rope_free[slot]));
+            }
+            mbarrier_arrive(shared_address(&shared.sums_free));
+        }
+        __syncwarp();
+        store_output<Element>(o, inverse, shared.pages[slot].latent[half], half, own_row);
+        fence_async_proxy();
+        barrier_sync(kBarrierValues + half, kWarpgroup);
+        if (group_thread() == 0) {
+            loader.refill(shared, params, maps, slot, ring.parity, false);
+        }
+        __syncwarp();
+        ring.advance();
     }
 }
 

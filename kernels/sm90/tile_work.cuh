@@ -59,6 +59,7 @@ struct QueryRow {
     int hidden; /* tokens at the end of the request that it does not see */
     bool valid;
 
+    QueryRow() = default;
     __device__ __forceinline__ QueryRow(const Params &params, const Segment &segment, int tile, int row)
     {
         const int index = tile * params.shape.tile_rows + row;
@@ -125,17 +126,15 @@ __device__ __forceinline__ unsigned char *output_row(const Params &params, const
     return query.valid ? out : nullptr;
 }
 
-/** Stores a row's LSE, in base 2, where output_row stores its O. */
-__device__ __forceinline__ void store_row_lse(const Params &params, const Segment &segment, int tile, int row,
-                                              int64_t partial, float lse_log2)
+/** Where its LSE goes, NULL for none: as the caller wants it, or in base 2 to the partial results. */
+__device__ __forceinline__ float *output_lse(const Params &params, const Segment &segment, int tile, int row,
+                                             int64_t partial)
 {
     const QueryRow query(params, segment, tile, row);
-    if (partial >= 0) {
-        params.workspace.partial_lse[partial + row] = lse_log2;
-    } else if (params.lse && query.valid) {
-        params.lse[query.token * params.lse_token_stride + query.head * params.lse_head_stride] =
-            convert_lse(lse_log2, params.lse_kind);
-    }
+    float *const lse = partial < 0
+                           ? params.lse + query.token * params.lse_token_stride + query.head * params.lse_head_stride
+                           : params.workspace.partial_lse + partial + row;
+    return partial >= 0 || (params.lse && query.valid) ? lse : nullptr;
 }
 
 #endif

@@ -3,7 +3,7 @@
 #define HM_SM90_PTX_COPY_CUH
 
 /** @file
- * Asynchronous copies of 16 bytes a thread from global to shared memory, and prefetches. */
+ * Asynchronous copies of 16 bytes a thread from global to shared memory, prefetches, and stores without a branch. */
 
 #include <stdint.h>
 
@@ -18,6 +18,19 @@ __device__ __forceinline__ void copy_async(uint32_t destination, const void *sou
 __device__ __forceinline__ void copy_wait()
 {
     asm volatile("cp.async.wait_all;" ::: "memory");
+}
+
+/** Stores 16 bytes at row + offset; nothing where row is NULL. A branch here makes nvcc 13.0 lose sight, in all of the
+ * kernel, of what is the same in all lanes. */
+__device__ __forceinline__ void store_global(unsigned char *row, uint32_t offset, const uint4 &words)
+{
+    asm volatile("{\n"
+                 ".reg .pred p;\n"
+                 "setp.ne.u64 p, %0, 0;\n"
+                 "@p st.global.v4.b32 [%1], {%2, %3, %4, %5};\n"
+                 "}" ::"l"(row),
+                 "l"(row + offset), "r"(words.x), "r"(words.y), "r"(words.z), "r"(words.w)
+                 : "memory");
 }
 
 /** Brings the cache line of an address to L2. */

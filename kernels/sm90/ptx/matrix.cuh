@@ -37,6 +37,15 @@ template <int Mask> __device__ __forceinline__ uint32_t exchange(uint32_t word)
     return other;
 }
 
+/** The address that a lane has. */
+__device__ __forceinline__ unsigned char *address_of_lane(unsigned char *address, int lane)
+{
+    uint32_t low = (uint32_t)(uint64_t)address, high = (uint32_t)((uint64_t)address >> 32);
+    asm volatile("shfl.sync.idx.b32 %0, %0, %1, 0x1f, 0xffffffff;" : "+r"(low) : "r"(lane));
+    asm volatile("shfl.sync.idx.b32 %0, %0, %1, 0x1f, 0xffffffff;" : "+r"(high) : "r"(lane));
+    return reinterpret_cast<unsigned char *>((uint64_t)high << 32 | low);
+}
+
 /** Transposes 4×4 words inside every quad: afterwards word j of lane c is what word c of lane j was. Turns a row of an
  * accumulator (2 values a lane and tile) into 16 contiguous bytes a lane, and back. */
 __device__ __forceinline__ void transpose_quad(uint32_t &w0, uint32_t &w1, uint32_t &w2, uint32_t &w3)

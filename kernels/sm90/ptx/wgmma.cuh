@@ -49,6 +49,13 @@ __device__ __forceinline__ uint64_t describe_blocks(uint32_t address)
     return (uint64_t)((address & 0x3FFFF) >> 4) | (uint64_t)8 << 16 | (uint64_t)16 << 32;
 }
 
+/** A descriptor of what is `offset` further on. The address is in the low word and does not outgrow it: a product then
+ * costs one 32-bit addition, in the uniform registers where the base is there. */
+__device__ __forceinline__ uint64_t describe_at(uint64_t base, uint32_t offset)
+{
+    return (base & 0xFFFFFFFF00000000ull) | (uint32_t)((uint32_t)base + offset);
+}
+
 /* Operand lists of the products below. */
 #define HM_D32_NAMES                                                                                                   \
     "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "                                           \
