@@ -12,7 +12,7 @@ struct SharedMerge {
     hm_sm90_split splits[HM_SM90_MAX_UNITS];
     int32_t row_end[HM_SM90_MAX_UNITS]; /* rows of the splits up to and with this one */
     int32_t most_parts;
-    alignas(16) float staged[kThreads * 8];
+    SharedSums sums;
 };
 
 /** Reads the schedule and numbers the rows of all splits. All threads. */
@@ -65,57 +65,95 @@ __device__ __forceinline__ MergeRow find_row(const SharedMerge &shared, const Pa
     return MergeRow(params, shared.splits[low], row - (low > 0 ? shared.row_end[low - 1] : 0));
 }
 
-/** How rows are divided: in pieces for warps or for CTAs, as wide as still keep all of these busy. */
+/** A way to divide the rows, and how long it takes: reads are made in rounds, each of which waits for memory once. */
 struct Division {
-    bool by_cta;
-    int lanes;
-    int pieces; /* of a row */
+    int way;
+    int lanes; /* of a CTA's item */
     int items;
-    int rounds; /* of reads */
+    int cost = INT32_MAX; /* quarters of a round */
 
-    __device__ __forceinline__ Division(bool by_cta, int rows, int parts) : by_cta(by_cta)
+    __device__ __forceinline__ void consider(int number, int item_lanes, int all, int takers, int rounds_each,
+                                             int extra)
     {
-        const int widest = by_cta ? kColumns / 8 : 32, takers = by_cta ? gridDim.x : gridDim.x * kWarps;
-        lanes = 8;
-        while (lanes < widest && rows * (kColumns / 8 / lanes) > takers) {
-            lanes *= 2;
+        const int rounds = (all + takers - 1) / takers * rounds_each;
+        if (rounds * 4 + extra < cost) {
+            way = number;
+            lanes = item_lanes;
+            items = all;
+            cost = rounds * 4 + extra;
         }
-        pieces = kColumns / 8 / lanes;
-        items = rows * pieces;
-        const int batch = kBatch * (by_cta ? kThreads : 32) / lanes;
-        rounds = (items + takers - 1) / takers * ((parts + batch - 1) / batch);
+    }
+    template <int Rows, int Chunks, int Parts>
+    __device__ __forceinline__ void consider_warps(int number, int rows, int parts)
+    {
+        consider(number, 32, (rows + Rows - 1) / Rows * (2 / Chunks), gridDim.x * kWarps, (parts + Parts - 1) / Parts,
+                 0);
+    }
+    template <int Parts> __device__ __forceinline__ void consider_ctas(int number, int rows, int parts)
+    {
+        int width = 8;
+        while (width < kColumns / kChunk && rows * (kColumns / kChunk / width) > gridDim.x) {
+            width *= 2;
+        }
+        const int batch = kThreads / width * Parts;
+        consider(number, width, rows * (kColumns / kChunk / width), gridDim.x, (parts + batch - 1) / batch, 2);
     }
 };
 
-/** Merges all splits in whichever way takes fewer rounds of reads. Waits for the kernel before. */
+/** Merges a warp's items: Rows rows of Chunks · 256 columns. */
+template <typename Element, int Rows, int Chunks, int Parts>
+__device__ __forceinline__ void merge_by_warps(const SharedMerge &shared, const Params &params,
+                                               Predecessor &predecessor, int rows, int items)
+{
+    /* Neighbouring items go to different CTAs. */
+    for (int item = blockIdx.x + threadIdx.x / 32 * gridDim.x; item < items; item += gridDim.x * kWarps) {
+        const int first = item / (2 / Chunks) * Rows, column = item % (2 / Chunks) * 256;
+        MergeRow found[Rows];
+#pragma unroll
+        for (int r = 0; r < Rows; r++) {
+            found[r] = find_row(shared, params, min(first + r, rows - 1));
+            found[r].parts = first + r < rows ? found[r].parts : 0;
+        }
+        WarpMerge<Element, Rows, Chunks, Parts>::run(params, predecessor, found, column);
+    }
+}
+
+template <typename Element, int Parts>
+__device__ __forceinline__ void merge_by_ctas(SharedMerge &shared, const Params &params, Predecessor &predecessor,
+                                              int lanes, int items)
+{
+    const int pieces = kColumns / kChunk / lanes;
+    for (int item = blockIdx.x; item < items; item += gridDim.x) {
+        const MergeRow row = find_row(shared, params, item / pieces);
+        CtaMerge<Element, Parts>::run(shared.sums, params, predecessor, row, lanes, item % pieces * lanes * kChunk);
+    }
+}
+
+/** Merges all splits the quickest way. Waits for the kernel before. */
 template <typename Element> __device__ __forceinline__ void merge_splits(SharedMerge &shared, const Params &params)
 {
     const int rows = shared.header.splits > 0 ? shared.row_end[shared.header.splits - 1] : 0;
-    Division division(false, rows, shared.most_parts);
-    const Division by_cta(true, rows, shared.most_parts);
-    if (by_cta.rounds < division.rounds) {
-        division = by_cta;
+    const int parts = shared.most_parts;
+    Division division;
+    division.consider_warps<1, 1, 8>(0, rows, parts);
+    division.consider_warps<1, 2, 4>(1, rows, parts);
+    division.consider_warps<2, 2, 2>(2, rows, parts);
+    division.consider_ctas<8>(3, rows, parts);
+    Predecessor predecessor;
+    switch (division.way) {
+    case 0:
+        merge_by_warps<Element, 1, 1, 8>(shared, params, predecessor, rows, division.items);
+        break;
+    case 1:
+        merge_by_warps<Element, 1, 2, 4>(shared, params, predecessor, rows, division.items);
+        break;
+    case 2:
+        merge_by_warps<Element, 2, 2, 2>(shared, params, predecessor, rows, division.items);
+        break;
+    default:
+        merge_by_ctas<Element, 8>(shared, params, predecessor, division.lanes, division.items);
     }
-    /* Neighbouring items go to different CTAs. */
-    const int step = division.by_cta ? gridDim.x : gridDim.x * kWarps;
-    int item = blockIdx.x + (division.by_cta ? 0 : threadIdx.x / 32 * gridDim.x);
-    bool waited = false;
-    for (; item < division.items; item += step) {
-        const MergeRow row = find_row(shared, params, item / division.pieces);
-        const Piece piece = { division.lanes, item % division.pieces * division.lanes * 8 };
-        if (!waited) {
-            grid_wait_for_predecessor();
-            waited = true;
-        }
-        if (division.by_cta) {
-            merge_by_cta<Element>(shared.staged, params, row, piece);
-        } else {
-            merge_by_warp<Element>(params, row, piece);
-        }
-    }
-    if (!waited) {
-        grid_wait_for_predecessor();
-    }
+    predecessor.wait();
 }
 
 /** O = 0 and the LSE of nothing for one head of a query token. A warp. */
@@ -167,12 +205,14 @@ template <typename Element> __device__ __forceinline__ void combine(const Params
     write_empties(shared, params);
 }
 
-extern "C" __global__ void __launch_bounds__(kThreads) hm_combine_bf16(const __grid_constant__ Params params)
+/* As few registers as let it start beside a decode of 16 rows, 3 warps of 96 in a quarter of the processor, and two of
+ * it on one processor after a decode of 64. */
+extern "C" __global__ void __maxnreg__(HM_SM90_COMBINE_REGISTERS) hm_combine_bf16(const __grid_constant__ Params params)
 {
     combine<Bf16>(params);
 }
 
-extern "C" __global__ void __launch_bounds__(kThreads) hm_combine_fp16(const __grid_constant__ Params params)
+extern "C" __global__ void __maxnreg__(HM_SM90_COMBINE_REGISTERS) hm_combine_fp16(const __grid_constant__ Params params)
 {
     combine<Fp16>(params);
 }

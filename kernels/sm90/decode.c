@@ -211,6 +211,8 @@ hopmla_status hm_sm90_decode(hm_device *device, const hm_envelope *envelope, con
         .grid = { (uint32_t)(params.shape.groups * params.shape.tile_stride), 1, 1 },
         .threads = tile->threads,
         .shared_bytes = tile->shared_bytes,
+        /* The CTAs of a group read the same pages: side by side, their requests meet on the way to L2. */
+        .cluster = params.shape.tile_stride % 2 == 0 ? 2 : 0,
         .programmatic = 1,
     };
     hopmla_status status;

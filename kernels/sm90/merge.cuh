@@ -11,212 +11,301 @@
 constexpr int kThreads = HM_SM90_COMBINE_THREADS;
 constexpr int kWarps = kThreads / 32;
 constexpr int kColumns = 512;
-constexpr int kBatch = 8; /* parts that a thread reads at once */
+constexpr int kChunk = 8; /* columns of a read, 16 bytes */
 
-/** A row of a split request, and where its partial results are. */
+/** A row of a split request: where its partial results are, and where it goes. */
 struct MergeRow {
-    hm_sm90_split split;
-    int row;        /* of the request */
-    int64_t first;  /* the row in slot 0 of the first group */
-    int64_t stride; /* rows of a slot */
+    const unsigned char *out; /* of part 0, were it in slot 0 of its group like the others */
+    const float *lse;
+    uint32_t stride; /* rows of a slot: a group has two, part 0 is in slot 1 */
+    int parts;       /* 0: there is no such row */
+    unsigned char *merged_out;
+    float *merged_lse; /* or NULL */
 
+    MergeRow() = default;
     __device__ __forceinline__ MergeRow(const Params &params, const hm_sm90_split &split, int row)
-        : split(split), row(row), stride((int64_t)params.shape.tiles * params.shape.tile_rows)
+        : stride(params.shape.tiles * params.shape.tile_rows), parts(split.parts)
     {
-        first = 2 * split.first_group * stride + row;
+        const int64_t first = (int64_t)stride * (2 * split.first_group) + row;
+        out = static_cast<const unsigned char *>(params.workspace.partial_out) + first * HM_SM90_ROW_BYTES;
+        lse = params.workspace.partial_lse + first;
+        Segment segment = {};
+        segment.q_start = split.q_start;
+        segment.q_len = split.q_len;
+        merged_out = output_row(params, segment, 0, row, -1);
+        merged_lse = output_lse(params, segment, 0, row, -1);
+        parts = merged_out ? parts : 0;
     }
-    /** Part 0 is in slot 1 of its group, the others are in slot 0. */
-    __device__ __forceinline__ int64_t part(int index) const { return first + (2 * index + (index == 0)) * stride; }
-    __device__ __forceinline__ float lse(const Params &params, int index) const
+    __device__ __forceinline__ const float *lse_of(int part) const
     {
-        return params.workspace.partial_lse[part(index)];
+        return lse + (part == 0 ? stride : part * 2 * stride);
     }
-    __device__ __forceinline__ uint4 load(const Params &params, int index, int column) const
+    __device__ __forceinline__ const uint4 *out_of(int part, int column) const
     {
-        return *reinterpret_cast<const uint4 *>(static_cast<const unsigned char *>(params.workspace.partial_out) +
-                                                part(index) * HM_SM90_ROW_BYTES + column * 2);
+        const uint64_t slot = (uint64_t)stride * HM_SM90_ROW_BYTES; /* below 2^29 */
+        return reinterpret_cast<const uint4 *>(out + column * 2 +
+                                               (part == 0 ? slot : part * (uint64_t)(uint32_t)(2 * slot)));
     }
 };
 
-/** What the weights are relative to, the same in all lanes of a warp. */
-struct Weights {
-    float top = -INFINITY; /* largest LSE; 0 when there is none */
-    float sum = 0;
+/** The wait for the kernel before, once, behind the addresses of the first reads. */
+struct Predecessor {
+    bool waited = false;
 
-    __device__ __forceinline__ Weights(const Params &params, const MergeRow &row)
+    __device__ __forceinline__ void wait()
     {
-        const int lane = threadIdx.x & 31;
-        constexpr int kMost = HM_SM90_MAX_UNITS / 32;
-        float lse[kMost];
+        if (!waited) {
+            grid_wait_for_predecessor();
+            waited = true;
+        }
+    }
+};
+
+/** The sum of some parts of Chunks · 8 columns, relative to 2^top. */
+template <typename Element, int Chunks> struct PartSum {
+    float top = -INFINITY;
+    float weight = 0;
+    float o[Chunks * kChunk] = {};
+
+    /** Makes the sum relative to a larger power; returns what weights are relative to. */
+    __device__ __forceinline__ float raise(float larger)
+    {
+        const float base = larger == -INFINITY ? 0 : larger;
+        const float scale = exp2_fast(top - base);
+        top = larger;
+        weight *= scale;
 #pragma unroll
-        for (int i = 0; i < kMost; i++) {
-            lse[i] = lane + i * 32 < row.split.parts ? row.lse(params, lane + i * 32) : -INFINITY;
+        for (int i = 0; i < Chunks * kChunk; i++) {
+            o[i] *= scale;
         }
+        return base;
+    }
+    template <int Parts>
+    __device__ __forceinline__ void add(const float (&lse)[Parts], const uint4 (&words)[Parts][Chunks])
+    {
+        float larger = top;
 #pragma unroll
-        for (int i = 0; i < kMost; i++) {
-            top = fmaxf(top, lse[i]);
+        for (int i = 0; i < Parts; i++) {
+            larger = fmaxf(larger, lse[i]);
         }
-        for (int distance = 16; distance > 0; distance /= 2) {
-            top = fmaxf(top, __shfl_xor_sync(~0u, top, distance));
-        }
-        top = top == -INFINITY ? 0 : top;
+        const float base = raise(larger);
 #pragma unroll
-        for (int i = 0; i < kMost; i++) {
-            sum += exp2_fast(lse[i] - top);
-        }
-        for (int distance = 16; distance > 0; distance /= 2) {
-            sum += __shfl_xor_sync(~0u, sum, distance);
+        for (int i = 0; i < Parts; i++) {
+            const float part_weight = exp2_fast(lse[i] - base);
+            weight += part_weight;
+#pragma unroll
+            for (int chunk = 0; chunk < Chunks; chunk++) {
+                const uint32_t pairs[4] = { words[i][chunk].x, words[i][chunk].y, words[i][chunk].z,
+                                            words[i][chunk].w };
+#pragma unroll
+                for (int j = 0; j < 4; j++) {
+                    const float2 values = Element::unpack(pairs[j]);
+                    float *sum = &o[chunk * kChunk + j * 2];
+                    sum[0] = fmaf(values.x, part_weight, sum[0]);
+                    sum[1] = fmaf(values.y, part_weight, sum[1]);
+                }
+            }
         }
     }
     __device__ __forceinline__ float scale() const
     {
-        return sum > 0 ? 1 / sum : 0;
+        return weight > 0 ? 1 / weight : 0;
     }
     __device__ __forceinline__ float lse() const
     {
-        return sum > 0 ? top + log2_fast(sum) : -INFINITY;
+        return weight > 0 ? top + log2_fast(weight) : -INFINITY;
     }
 };
 
-/** The row as the caller sees it. */
-__device__ __forceinline__ QueryRow query_of(const Params &params, const MergeRow &row)
+__device__ __forceinline__ void store_merged_lse(const Params &params, const MergeRow &row, float lse_log2)
 {
-    Segment segment = {};
-    segment.q_start = row.split.q_start;
-    segment.q_len = row.split.q_len;
-    return QueryRow(params, segment, 0, row.row);
-}
-
-__device__ __forceinline__ unsigned char *merged_row(const Params &params, const QueryRow &query)
-{
-    return static_cast<unsigned char *>(params.out) +
-           (query.token * params.out_token_stride + query.head * params.out_head_stride) * 2;
-}
-
-__device__ __forceinline__ void store_merged_lse(const Params &params, const QueryRow &query, const Weights &weights)
-{
-    if (params.lse && query.valid) {
-        params.lse[query.token * params.lse_token_stride + query.head * params.lse_head_stride] =
-            convert_lse(weights.lse(), params.lse_kind);
+    if (row.merged_lse) {
+        *row.merged_lse = convert_lse(lse_log2, params.lse_kind);
     }
 }
 
-template <typename Element>
-__device__ __forceinline__ void add_scaled(float (&sum)[8], const uint4 &words, float weight)
-{
-    const uint32_t pairs[4] = { words.x, words.y, words.z, words.w };
+/** A warp merges Chunks · 256 columns of Rows rows: Parts reads of each are under way at one time. */
+template <typename Element, int Rows, int Chunks, int Parts> struct WarpMerge {
+    __device__ __forceinline__ static void run(const Params &params, Predecessor &predecessor,
+                                               const MergeRow (&rows)[Rows], int column)
+    {
+        const int lane_column = column + (threadIdx.x & 31) * kChunk;
+        PartSum<Element, Chunks> sums[Rows];
+        int most = 0;
 #pragma unroll
-    for (int i = 0; i < 4; i++) {
-        const float2 values = Element::unpack(pairs[i]);
-        sum[i * 2] = fmaf(values.x, weight, sum[i * 2]);
-        sum[i * 2 + 1] = fmaf(values.y, weight, sum[i * 2 + 1]);
-    }
-}
-
-/** Threads that share the parts of a row, 8 columns each: `lanes` neighbours, a power of two, have 8·lanes columns. */
-struct Piece {
-    int lanes;
-    int column;
-};
-
-/** Σ wᵢ·Oᵢ / Σ wᵢ over the parts first, first + step, … of the thread's columns, then over the warp's lanes that have
- * the same. */
-template <typename Element>
-__device__ __forceinline__ Weights merge_parts(float (&sum)[8], const Params &params, const MergeRow &row,
-                                               const Piece &piece, int first, int step)
-{
-    const int column = piece.column + (threadIdx.x & (piece.lanes - 1)) * 8, parts = row.split.parts;
-    float lse[kBatch];
-    uint4 words[kBatch];
-    const auto load = [&](int base) {
-#pragma unroll
-        for (int i = 0; i < kBatch; i++) {
-            const int part = base + i * step;
-            if (part < parts) {
-                lse[i] = row.lse(params, part);
-                words[i] = row.load(params, part, column);
-            }
+        for (int r = 0; r < Rows; r++) {
+            most = max(most, rows[r].parts);
         }
-    };
-    load(first);
-    const Weights weights(params, row);
-    const float scale = weights.scale();
 #pragma unroll 1
-    for (int base = first;;) {
+        for (int first = 0; first < most; first += Parts) {
+            const float *lse_at[Rows][Parts];
+            const uint4 *words_at[Rows][Parts];
 #pragma unroll
-        for (int i = 0; i < kBatch; i++) {
-            if (base + i * step < parts) {
-                add_scaled<Element>(sum, words[i], exp2_fast(lse[i] - weights.top) * scale);
+            for (int r = 0; r < Rows; r++) {
+#pragma unroll
+                for (int i = 0; i < Parts; i++) {
+                    lse_at[r][i] = rows[r].lse_of(first + i);
+                    words_at[r][i] = rows[r].out_of(first + i, lane_column);
+                }
+            }
+            predecessor.wait();
+            float lse[Rows][Parts];
+            uint4 words[Rows][Parts][Chunks];
+#pragma unroll
+            for (int r = 0; r < Rows; r++) {
+#pragma unroll
+                for (int i = 0; i < Parts; i++) {
+                    const bool there = first + i < rows[r].parts;
+                    lse[r][i] = there ? *lse_at[r][i] : -INFINITY;
+#pragma unroll
+                    for (int chunk = 0; chunk < Chunks; chunk++) {
+                        words[r][i][chunk] = there ? words_at[r][i][chunk * 32] : make_uint4(0, 0, 0, 0);
+                    }
+                }
+            }
+#pragma unroll
+            for (int r = 0; r < Rows; r++) {
+                sums[r].add(lse[r], words[r]);
             }
         }
-        base += kBatch * step;
-        if (base >= parts) {
-            break;
-        }
-        load(base);
-    }
-    __syncwarp();
-    for (int distance = 16; distance >= piece.lanes; distance /= 2) {
 #pragma unroll
-        for (int i = 0; i < 8; i++) {
-            sum[i] += __shfl_xor_sync(~0u, sum[i], distance);
+        for (int r = 0; r < Rows; r++) {
+            if (rows[r].parts > 0) {
+                store(params, rows[r], sums[r], lane_column);
+            }
         }
     }
-    return weights;
-}
 
-/** A warp merges a piece of a row, at most 256 columns. */
-template <typename Element>
-__device__ __forceinline__ void merge_by_warp(const Params &params, const MergeRow &row, const Piece &piece)
-{
-    const int lane = threadIdx.x & 31;
-    float sum[8] = {};
-    const Weights weights = merge_parts<Element>(sum, params, row, piece, lane / piece.lanes, 32 / piece.lanes);
-    const QueryRow query = query_of(params, row);
-    if (lane < piece.lanes && query.valid) {
-        *reinterpret_cast<uint4 *>(merged_row(params, query) + (piece.column + lane * 8) * 2) =
-            make_uint4(Element::pack(sum[0], sum[1]), Element::pack(sum[2], sum[3]), Element::pack(sum[4], sum[5]),
-                       Element::pack(sum[6], sum[7]));
-        if (piece.column == 0 && lane == 0) {
-            store_merged_lse(params, query, weights);
-        }
-    }
-}
-
-/** A CTA does. */
-template <typename Element>
-__device__ __forceinline__ void merge_by_cta(float (&staged)[kThreads * 8], const Params &params, const MergeRow &row,
-                                             const Piece &piece)
-{
-    const int columns = piece.lanes * 8, lane = threadIdx.x & (piece.lanes - 1);
-    float sum[8] = {};
-    const Weights weights =
-        merge_parts<Element>(sum, params, row, piece, threadIdx.x / piece.lanes, kThreads / piece.lanes);
-    __syncthreads(); /* the item before has been read */
-    if ((threadIdx.x & 31) < piece.lanes) {
-        const int place = threadIdx.x / max(piece.lanes, 32);
+  private:
+    __device__ __forceinline__ static void store(const Params &params, const MergeRow &row,
+                                                 const PartSum<Element, Chunks> &sum, int lane_column)
+    {
+        const float scale = sum.scale();
 #pragma unroll
-        for (int i = 0; i < 8; i += 4) {
-            *reinterpret_cast<float4 *>(&staged[place * columns + lane * 8 + i]) =
-                make_float4(sum[i], sum[i + 1], sum[i + 2], sum[i + 3]);
+        for (int chunk = 0; chunk < Chunks; chunk++) {
+            uint32_t words[4];
+#pragma unroll
+            for (int j = 0; j < 4; j++) {
+                const float *pair = &sum.o[chunk * kChunk + j * 2];
+                words[j] = Element::pack(pair[0] * scale, pair[1] * scale);
+            }
+            *reinterpret_cast<uint4 *>(row.merged_out + lane_column * 2 + chunk * 512) =
+                make_uint4(words[0], words[1], words[2], words[3]);
+        }
+        if (lane_column == 0) {
+            store_merged_lse(params, row, sum.lse());
         }
     }
-    __syncthreads();
-    const QueryRow query = query_of(params, row);
-    const int pair = threadIdx.x * 2, sums = kThreads / max(piece.lanes, 32);
-    if (pair < columns && query.valid) {
-        float2 total = make_float2(0, 0);
-#pragma unroll 4
-        for (int i = 0; i < sums; i++) {
-            const float2 more = *reinterpret_cast<const float2 *>(&staged[i * columns + pair]);
-            total = make_float2(total.x + more.x, total.y + more.y);
-        }
-        *reinterpret_cast<uint32_t *>(merged_row(params, query) + (piece.column + pair) * 2) =
-            Element::pack(total.x, total.y);
-        if (piece.column == 0 && threadIdx.x == 0) {
-            store_merged_lse(params, query, weights);
+};
+
+/** A CTA's threads share the parts of 8 · lanes columns of a row; lanes is a power of two, 8 … 64. */
+struct SharedSums {
+    float top[kThreads / 32][2]; /* of a warp's sum, and its weight */
+    alignas(16) float o[kThreads * kChunk];
+};
+
+template <typename Element, int Parts> struct CtaMerge {
+    __device__ __forceinline__ static void run(SharedSums &shared, const Params &params, Predecessor &predecessor,
+                                               const MergeRow &row, int lanes, int column)
+    {
+        const int lane = threadIdx.x & (lanes - 1), slots = kThreads / lanes;
+        PartSum<Element, 1> sum;
+        int first = threadIdx.x / lanes;
+#pragma unroll 1
+        do {
+            const float *lse_at[Parts];
+            const uint4 *words_at[Parts];
+#pragma unroll
+            for (int i = 0; i < Parts; i++) {
+                lse_at[i] = row.lse_of(first + i * slots);
+                words_at[i] = row.out_of(first + i * slots, column + lane * kChunk);
+            }
+            predecessor.wait();
+            float lse[Parts];
+            uint4 words[Parts][1];
+#pragma unroll
+            for (int i = 0; i < Parts; i++) {
+                const bool there = first + i * slots < row.parts;
+                lse[i] = there ? *lse_at[i] : -INFINITY;
+                words[i][0] = there ? *words_at[i] : make_uint4(0, 0, 0, 0);
+            }
+            sum.add(lse, words);
+            first += slots * Parts;
+        } while (first < row.parts);
+        __syncwarp();
+        add_lanes(sum, lanes);
+        share(shared, sum, lanes, lane);
+        const int columns = lanes * kChunk, pair = threadIdx.x * 2;
+        if (pair < columns && row.parts > 0) {
+            finish(shared, params, row, lanes, column, pair);
         }
     }
-}
+
+  private:
+    /** Sums of the lanes of a warp that have the same columns. */
+    __device__ __forceinline__ static void add_lanes(PartSum<Element, 1> &sum, int lanes)
+    {
+        float larger = sum.top;
+        for (int distance = 16; distance >= lanes; distance /= 2) {
+            larger = fmaxf(larger, __shfl_xor_sync(~0u, larger, distance));
+        }
+        sum.raise(larger);
+        for (int distance = 16; distance >= lanes; distance /= 2) {
+            sum.weight += __shfl_xor_sync(~0u, sum.weight, distance);
+#pragma unroll
+            for (int i = 0; i < kChunk; i++) {
+                sum.o[i] += __shfl_xor_sync(~0u, sum.o[i], distance);
+            }
+        }
+    }
+    __device__ __forceinline__ static void share(SharedSums &shared, const PartSum<Element, 1> &sum, int lanes,
+                                                 int lane)
+    {
+        __syncthreads(); /* the item before has been read */
+        if ((threadIdx.x & 31) == 0) {
+            shared.top[threadIdx.x / 32][0] = sum.top;
+            shared.top[threadIdx.x / 32][1] = sum.weight;
+        }
+        if ((threadIdx.x & 31) < lanes) {
+            float *place = &shared.o[(threadIdx.x / max(lanes, 32) * lanes + lane) * kChunk];
+#pragma unroll
+            for (int i = 0; i < kChunk; i += 4) {
+                *reinterpret_cast<float4 *>(place + i) =
+                    make_float4(sum.o[i], sum.o[i + 1], sum.o[i + 2], sum.o[i + 3]);
+            }
+        }
+        __syncthreads();
+    }
+    /** Adds up the sums of warps, two columns a thread. */
+    __device__ __forceinline__ static void finish(const SharedSums &shared, const Params &params, const MergeRow &row,
+                                                  int lanes, int column, int pair)
+    {
+        const int columns = lanes * kChunk, step = max(lanes / 32, 1); /* warps that share a part */
+        float top = -INFINITY;
+#pragma unroll
+        for (int warp = 0; warp < kWarps; warp++) {
+            top = fmaxf(top, shared.top[warp][0]);
+        }
+        const float base = top == -INFINITY ? 0 : top;
+        float weight = 0;
+        float2 o = make_float2(0, 0);
+#pragma unroll
+        for (int i = 0; i < kWarps; i++) {
+            if (i * step < kWarps) {
+                const float scale = exp2_fast(shared.top[i * step][0] - base);
+                const float2 more = *reinterpret_cast<const float2 *>(&shared.o[i * columns + pair]);
+                weight = fmaf(shared.top[i * step][1], scale, weight);
+                o.x = fmaf(more.x, scale, o.x);
+                o.y = fmaf(more.y, scale, o.y);
+            }
+        }
+        const float inverse = weight > 0 ? 1 / weight : 0;
+        *reinterpret_cast<uint32_t *>(row.merged_out + (column + pair) * 2) =
+            Element::pack(o.x * inverse, o.y * inverse);
+        if (column == 0 && pair == 0) {
+            store_merged_lse(params, row, weight > 0 ? top + log2_fast(weight) : -INFINITY);
+        }
+    }
+};
 
 #endif

@@ -22,7 +22,7 @@ struct MergeCosts {
 
 __host__ __device__ constexpr MergeCosts merge_costs(int tile_rows)
 {
-    return tile_rows < 64 ? MergeCosts{ 8, 3 } : MergeCosts{ 24, 5 };
+    return tile_rows < 64 ? MergeCosts{ 8, 3 } : MergeCosts{ 16, 3 };
 }
 
 /** Where a group starts: request number `live` of those that have work, `page` of it. */
