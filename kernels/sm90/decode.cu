@@ -27,6 +27,7 @@ __device__ __forceinline__ void start_cta(SharedMemory &shared, const Params &pa
             mbarrier_init(shared_address(&shared.rope_free[slot]), 1);
         }
         mbarrier_init(shared_address(&shared.sums_free), 2);
+        mbarrier_init(shared_address(&shared.query_free), 2);
         mbarrier_fence_init();
         tma_prefetch_map(&maps.latent);
         tma_prefetch_map(&maps.rope);
@@ -55,7 +56,7 @@ template <typename Element> __device__ __forceinline__ void decode(const CacheMa
     const int warpgroup = threadIdx.x / kWarpgroup;
     if (warpgroup == 0) {
         registers_grow<kScoreRegisters>();
-        run_score_warpgroup<Element>(shared, params);
+        run_score_warpgroup<Element>(shared, params, maps);
     } else {
         registers_shrink<kValueRegisters>();
         run_value_warpgroup<Element>(shared, warpgroup - 1, params, maps);

@@ -40,6 +40,7 @@ template <int Slots> struct Ring {
         }
     }
     __device__ __forceinline__ int before() const { return slot == 0 ? Slots - 1 : slot - 1; }
+    __device__ __forceinline__ int after() const { return slot == Slots - 1 ? 0 : slot + 1; }
 };
 
 /** threadIdx.x, read anew: what is computed from it does not stay in registers across the page loop. Without it nvcc

@@ -4,7 +4,8 @@
 
 /** @file
  * Keeps the ring of pages full. There is no producer warp (a fourth warpgroup would take registers that the others
- * need): the first thread of each value warpgroup refills the half of a slot that its warpgroup has consumed. */
+ * need): the first thread of each value warpgroup refills the half of a slot that its warpgroup has consumed. The slot
+ * behind a segment's first page is lent to the segment's Q first; the score warpgroup loads that page. */
 
 #include "tile_shared.cuh"
 #include "tile_work.cuh"
@@ -23,12 +24,15 @@ struct Loader {
     __device__ __forceinline__ void look_ahead(SharedMemory &shared, const Params &params)
     {
         PageCursor &cursor = shared.cursors[half];
+        cursor.lent = cursor.first;
+        cursor.first = cursor.left == 0;
         if (cursor.left == 0) {
             WorkIterator work(cursor.tile, cursor.index);
             have = work.next(shared.work, params);
             cursor.tile = work.tile;
             cursor.index = work.index;
             if (!have) {
+                cursor.first = 0;
                 return;
             }
             const Segment &segment = work.segment(shared.work, params);
@@ -44,6 +48,7 @@ struct Loader {
     {
         const WorkIterator work(params);
         shared.cursors[half].left = 0;
+        shared.cursors[half].first = 0;
         shared.cursors[half].tile = work.tile;
         shared.cursors[half].index = work.index;
         look_ahead(shared, params);
@@ -70,11 +75,18 @@ struct Loader {
         return page_coordinate(params, page, half == 0);
     }
 
-    /** Loads the next page into a slot whose half is free. `rope_parity` is the parity of rope_free to wait for;
-     * `first` says that the slot was never used. */
+    /** Loads the next page into a slot whose half is free, or lends that. `rope_parity` is the parity of rope_free to
+     * wait for; `first` says that the slot was never used: the first segment's Q does not wait for its slot. */
     __device__ __forceinline__ void refill(SharedMemory &shared, const Params &params, const CacheMaps &maps, int slot,
                                            uint32_t rope_parity, bool first)
     {
+        if (shared.cursors[half].lent) {
+            if (!first || slot != 1) {
+                mbarrier_arrive(shared_address(&shared.query_free));
+            }
+            look_ahead(shared, params);
+            return;
+        }
         if (!have) {
             return;
         }
@@ -93,5 +105,36 @@ struct Loader {
         look_ahead(shared, params);
     }
 };
+
+/** Where the page behind a segment's first stands in the block table; NULL where there is none. */
+__device__ __forceinline__ const int32_t *lent_entry(const SharedMemory &shared, const Params &params,
+                                                     WorkIterator work)
+{
+    int page = work.segment(shared.work, params).page_begin + 1;
+    if (page == work.segment(shared.work, params).page_end) {
+        if (!work.next(shared.work, params)) {
+            return nullptr;
+        }
+        page = work.segment(shared.work, params).page_begin;
+    }
+    return params.block_table + work.segment(shared.work, params).request * params.table_stride + page;
+}
+
+/** Loads a page into the slot that Q has left. */
+__device__ __forceinline__ void load_lent(SharedMemory &shared, const Params &params, const CacheMaps &maps, int slot,
+                                          int32_t page)
+{
+    const int w = page_coordinate(params, page, true);
+    PageSlot &target = shared.pages[slot];
+#pragma unroll
+    for (int half = 0; half < 2; half++) {
+        const uint32_t full = shared_address(&shared.latent_full[half][slot]);
+        mbarrier_expect(full, kHalfBytes);
+        tma_load(shared_address(target.latent[half]), &maps.latent, 0, 0, half * 4, w, full, kEvictFirst);
+    }
+    const uint32_t rope_full = shared_address(&shared.rope_full[slot]);
+    mbarrier_expect(rope_full, kColumnTileBytes);
+    tma_load(shared_address(target.rope), &maps.rope, 0, 0, 0, w, rope_full, kEvictFirst);
+}
 
 #endif

@@ -7,6 +7,7 @@
 
 #include "ptx/grid.cuh"
 #include "ptx/wgmma.cuh"
+#include "tile_loader.cuh"
 #include "tile_query.cuh"
 
 constexpr float kNoReference = -1e30f;
@@ -212,30 +213,43 @@ __device__ __forceinline__ void store_lse(const SoftmaxState &state, const Param
 }
 
 template <typename Element>
-__device__ __forceinline__ void run_score_warpgroup(SharedMemory &shared, const Params &params)
+__device__ __forceinline__ void run_score_warpgroup(SharedMemory &shared, const Params &params, const CacheMaps &maps)
 {
     WorkIterator work(params);
     Ring<kSlots> ring;
     uint32_t segments = 0; /* done; sums_free passes at once for the first */
     QueryTile query;
     float s[32];
-    if (params.early) {
+    bool more = work.next(shared.work, params);
+    if (!more && params.early) {
         grid_wait_for_predecessor();
     }
-    while (work.next(shared.work, params)) {
+    while (more) {
         int page, page_end, masked_page;
         {
             const Segment &segment = work.segment(shared.work, params);
-            QueryLoad load;
-            load.start(query, shared, params, segment, work.tile);
+            const QueryCopy copy(params, segment, work.tile);
+            const int slot = ring.after();
+            if (segments > 0) {
+                mbarrier_wait(shared_address(&shared.query_free), (segments & 1) ^ 1);
+            } else if (params.early) {
+                grid_wait_for_predecessor();
+            }
+            copy.start(shared, shared.pages[slot]);
             if (segments == 0) {
                 open_gate(0); /* for the loaders: behind a full ring of pages, Q would come late */
             }
-            load.finish(query, shared);
+            const int32_t *const entry = lent_entry(shared, params, work);
+            const int32_t lent = entry ? *entry : 0;
             page = segment.page_begin;
             page_end = segment.page_end;
             /* The tile's first row sees least; from this page on some score is masked. */
             masked_page = (segment.kv_len - max(QueryRow(params, segment, work.tile, 0).hidden, 0)) / kPageTokens;
+            read_query(query, shared.pages[slot]);
+            if (entry && group_thread() == 0) {
+                load_lent(shared, params, maps, slot, lent);
+            }
+            __syncwarp();
         }
         SoftmaxState state;
         bool follows = false;
@@ -264,6 +278,7 @@ __device__ __forceinline__ void run_score_warpgroup(SharedMemory &shared, const 
         publish(ring.before());
         open_gate(ring.before());
         store_lse(state, params, work.segment(shared.work, params), work.tile);
+        more = work.next(shared.work, params);
         __syncwarp(); /* keeps the ring's position, and with it the descriptors, in uniform registers */
     }
     if (segments == 0) {

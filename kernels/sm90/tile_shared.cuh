@@ -23,8 +23,9 @@ struct PageCursor {
     const int32_t *entry; /* next entry of the block table */
     int32_t left;         /* pages left in the segment */
     int32_t tile;
-    int32_t index; /* of the segment in the group's list */
-    int32_t reserved;
+    int32_t index;  /* of the segment in the group's list */
+    uint16_t first; /* the page read last is its segment's first, so that … */
+    uint16_t lent;  /* … the slot of the one behind it is lent to Q */
 };
 
 /* Each half of a page's latent part has a barrier of its own, since the warpgroup that consumes it refills it. Once the
@@ -38,6 +39,7 @@ struct __align__(1024) SharedMemory
     uint64_t rope_full[kSlots];
     uint64_t rope_free[kSlots];
     uint64_t sums_free;
+    uint64_t query_free;
     hm_sm90_group work;
     float row_sum[kTileRows]; /* of a segment; written with its last page */
     PageCursor cursors[2];

@@ -37,9 +37,9 @@ __device__ __forceinline__ void clear_tail(PageSlot &page, int half, int tokens)
     barrier_sync(kBarrierValues + half, kWarpgroup);
 }
 
-/** O (+)= P·V of a page. */
+/** Starts O (+)= P·V of a page. */
 template <typename Element>
-__device__ __forceinline__ void add_values(float (&o)[128], SharedMemory &shared, int slot, int half, bool accumulate)
+__device__ __forceinline__ void start_values(float (&o)[128], SharedMemory &shared, int slot, int half, bool accumulate)
 {
     const uint64_t probabilities = describe_rows(uniform(shared_address(shared.pages[slot].rope)));
     const uint64_t values = describe_columns(uniform(shared_address(shared.pages[slot].latent[half])));
@@ -49,7 +49,6 @@ __device__ __forceinline__ void add_values(float (&o)[128], SharedMemory &shared
         Wgmma<Element>::values(o, describe_at(probabilities, k * 2), describe_at(values, k * 128), k > 0 || accumulate);
     }
     wgmma_commit();
-    wgmma_wait<0>();
 }
 
 __device__ __forceinline__ float inverse_of(float sum)
@@ -137,11 +136,12 @@ __device__ __forceinline__ void run_value_warpgroup(SharedMemory &shared, int ha
                 }
             }
             barrier_sync(kBarrierGate + half * kSlots + slot, 2 * kWarpgroup);
-            add_values<Element>(o, shared, slot, half, !first);
+            start_values<Element>(o, shared, slot, half, !first);
             first = false;
             if (left == 1) {
                 break;
             }
+            wgmma_wait<0>();
             /* The first warp refills the slot once the others are through with it. */
             if (group_warp() == 0) {
                 barrier_sync(kBarrierValues + half, kWarpgroup);
@@ -162,6 +162,7 @@ __device__ __forceinline__ void run_value_warpgroup(SharedMemory &shared, int ha
         const int row = accumulator_row();
         const float inverse[2] = { inverse_of(shared.row_sum[row]), inverse_of(shared.row_sum[row + 8]) };
         unsigned char *const own_row = own_output_row(params, work.segment(shared.work, params), work.tile);
+        wgmma_wait<0>();
         barrier_sync(kBarrierValues + half, kWarpgroup);
         if (group_thread() == 0) {
             if (half == 0) {

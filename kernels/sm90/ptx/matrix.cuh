@@ -15,6 +15,15 @@ __device__ __forceinline__ void store_matrices(uint32_t row, uint32_t m0, uint32
                  : "memory");
 }
 
+/** Loads four matrices, as store_matrices stores them. */
+__device__ __forceinline__ void load_matrices(uint32_t *m, uint32_t row)
+{
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(m[0]), "=r"(m[1]), "=r"(m[2]), "=r"(m[3])
+                 : "r"(row)
+                 : "memory");
+}
+
 /** Stores transposed matrices: lane i gives the address of column i % 8 of matrix i / 8, which becomes a row. */
 __device__ __forceinline__ void store_transposed(uint32_t row, uint32_t m0, uint32_t m1)
 {
