@@ -19,7 +19,7 @@ _Static_assert(sizeof(hm_binding) == 2 * sizeof(hm_tensor_map), "a binding is th
 #define LOG2_E 1.44269504088896340736
 #define COLUMN_TILE_BYTES 128
 
-/* The tiles, fewest rows first: an envelope gets the first that holds all rows of a request, else the last. */
+/* The tiles, fewest rows first. */
 typedef struct tile {
     uint32_t rows;
     uint32_t threads;
@@ -34,19 +34,34 @@ static const tile tiles[] = {
     { HM_SM90_TILE_ROWS, HM_SM90_DECODE_THREADS, HM_SM90_DECODE_SHARED, HM_KERNEL_decode_bf16, HM_KERNEL_decode_fp16 },
 };
 
-static const tile *tile_of(const hm_envelope *envelope)
-{
-    const uint64_t rows = (uint64_t)envelope->heads * envelope->max_q_tokens;
-    const tile *tile = tiles;
-    while (tile->rows < rows && tile->rows < HM_SM90_TILE_ROWS) {
-        tile++;
-    }
-    return tile;
-}
-
 static uint32_t smaller(uint32_t a, uint32_t b)
 {
     return a < b ? a : b;
+}
+
+static uint32_t units_of(const hm_device *device, const hm_envelope *envelope)
+{
+    const uint32_t units = smaller(device->sm_count, HM_SM90_MAX_UNITS);
+    return envelope->max_units > 0 ? smaller(units, envelope->max_units) : units;
+}
+
+static uint64_t pages_of(const hm_envelope *envelope)
+{
+    return (envelope->max_kv_tokens + HOPMLA_PAGE_TOKENS - 1) / HOPMLA_PAGE_TOKENS * envelope->max_batch;
+}
+
+/** The first tile that holds all rows of a request. An envelope of so few pages that half of the units can have one each
+ * gets a smaller one: then a CTA brings less of Q, and stores less of O, than it takes to compute. */
+static const tile *tile_of(const hm_device *device, const hm_envelope *envelope)
+{
+    const uint64_t rows =
+        device->forced_rows ? device->forced_rows : (uint64_t)envelope->heads * envelope->max_q_tokens;
+    const uint64_t room = device->forced_rows ? 0 : units_of(device, envelope) / 2 / pages_of(envelope);
+    const tile *tile = tiles;
+    while (tile->rows < rows && tile->rows < HM_SM90_TILE_ROWS && (rows + tile->rows - 1) / tile->rows > room) {
+        tile++;
+    }
+    return tile;
 }
 
 /** A map over one part of the cached rows: {64 columns, 64 rows, column tiles, pages of all layers}. */
@@ -92,16 +107,12 @@ hopmla_status hm_sm90_bind(hm_device *device, const hm_kv *kv, hm_binding *bindi
 static hm_sm90_shape shape_of(const hm_device *device, const hm_envelope *envelope)
 {
     const uint64_t rows = (uint64_t)envelope->heads * envelope->max_q_tokens;
-    const uint64_t pages =
-        (envelope->max_kv_tokens + HOPMLA_PAGE_TOKENS - 1) / HOPMLA_PAGE_TOKENS * envelope->max_batch;
-    uint32_t units = smaller(device->sm_count, HM_SM90_MAX_UNITS);
+    const uint64_t pages = pages_of(envelope);
+    const uint32_t units = units_of(device, envelope);
     hm_sm90_shape shape = { 0 };
 
-    if (envelope->max_units > 0) {
-        units = smaller(units, envelope->max_units);
-    }
     shape.heads = (int32_t)envelope->heads;
-    shape.tile_rows = (int32_t)tile_of(envelope)->rows;
+    shape.tile_rows = (int32_t)tile_of(device, envelope)->rows;
     shape.tiles = (int32_t)((rows + (uint32_t)shape.tile_rows - 1) / (uint32_t)shape.tile_rows);
     shape.tile_stride = (int32_t)smaller((uint32_t)shape.tiles, units);
     shape.groups = (int32_t)(units / (uint32_t)shape.tile_stride);
@@ -178,7 +189,7 @@ hopmla_status hm_sm90_decode(hm_device *device, const hm_envelope *envelope, con
                              hopmla_error *error)
 {
     const int fp16 = envelope->format == HOPMLA_KV_FP16;
-    const tile *tile = tile_of(envelope);
+    const tile *tile = tile_of(device, envelope);
     hm_binding maps = *binding;
     hm_sm90_decode_params params = {
         .q = decode->q,

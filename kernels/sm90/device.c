@@ -200,6 +200,8 @@ hopmla_status hm_sm90_open(const hm_open_options *options, hm_device **device, h
         hm_sm90_close(opened);
         return status;
     }
+    const char *rows = secure_getenv("HOPMLA_TILE_ROWS");
+    opened->forced_rows = rows ? (uint32_t)strtoul(rows, NULL, 10) : 0;
     *device = opened;
     return HOPMLA_OK;
 }

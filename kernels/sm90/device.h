@@ -16,6 +16,7 @@ struct hm_device {
     int32_t owns_primary; /* the device's primary context was retained, and is released at close */
     uint32_t sm_count;
     uint32_t max_shared_bytes; /* dynamic shared memory that one CTA may ask for */
+    uint32_t forced_rows;      /* of a tile, for experiments and tests: HOPMLA_TILE_ROWS in the environment; else 0 */
     uint64_t memory_bytes;
     uint64_t l2_bytes;
     hm_cu_library libraries[HM_CUBIN_COUNT];
