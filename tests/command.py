@@ -185,6 +185,7 @@ def replay(folder):
     expect("replay serves everything, right and without leaks",
            bool(found) and result.returncode == 0 and found[0]["requests"] == 30 and found[0]["wrong"] == 0
            and found[0]["verified"] > 0 and found[0]["pages_leaked"] == 0 and found[0]["reused_tokens"] > 0
+           and 0 < found[0]["decode_bytes_once"] < found[0]["decode_bytes"]
            and found[0]["output_tokens"] == sum(line["output_length"] for line in lines), result)
     # Short prompts that grow long, all at once: more than the pool holds, so that requests have to give way.
     growing = folder / "growing.jsonl"
@@ -205,6 +206,21 @@ def replay(folder):
            bool(found and again) and [found[0][key] for key in fixed] == [again[0][key] for key in fixed])
     ends("replay's table", run(*arguments[:-1], "3"), 0, "pages leaked")
     ends("replay in a pool that cannot hold a request", run(*arguments, "--pages", "2"), 1, f"{chat}:")
+
+
+def shared_bytes(folder):
+    """Two requests of the same 512 tokens, one after the other and both at once: then two steps decode them together,
+    and 448 of the second one's tokens are in shared pages that are full."""
+    path, bytes_of = folder / "pair.jsonl", []
+    for second in [10000, 50]:
+        path.write_text("".join(json.dumps({"timestamp": arrival, "input_length": 512, "output_length": 3, "hash_ids": [1]})
+                                + "\n" for arrival in [0, second]))
+        found = objects("replay, a pair", run("replay", str(path), "--backend", "cpu", "--no-ceilings", "--layers", "1",
+                                              "--heads", "1", "--json"))
+        bytes_of.append((found[0]["decode_bytes"], found[0]["decode_bytes_once"]) if found else (0, 0))
+    (apart, apart_once), (together, together_once) = bytes_of
+    expect("bytes of a decode, shared pages once",
+           apart == apart_once == together > 0 and together - together_once == 2 * 448 * 1152)
 
 
 def bad_traces(folder):
@@ -263,6 +279,7 @@ with tempfile.TemporaryDirectory() as name:
     compare(pathlib.Path(name))
     books()
     replay(pathlib.Path(name))
+    shared_bytes(pathlib.Path(name))
     bad_traces(pathlib.Path(name))
     generator()
 sys.exit(failures > 0)
