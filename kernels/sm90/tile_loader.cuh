@@ -4,11 +4,18 @@
 
 /** @file
  * Keeps the ring of pages full. There is no producer warp (a fourth warpgroup would take registers that the others
- * need): the first thread of each value warpgroup refills the half of a slot that its warpgroup has consumed. The slot
- * behind a segment's first page is lent to the segment's Q first; the score warpgroup loads that page. */
+ * need): the first thread of each value warpgroup refills the half of a slot that its warpgroup has consumed.
+ *
+ * The slot behind a segment's first page is lent to the segment's Q; then the score warpgroup loads the page that it was
+ * meant for. At the start, when all slots are free, it is the third if the segment has two pages for the others. */
 
 #include "tile_shared.cuh"
 #include "tile_work.cuh"
+
+__device__ __forceinline__ int first_lent_slot(const Segment &segment)
+{
+    return page_count(segment) > 1 ? 2 : 1;
+}
 
 /** One per value warpgroup, used by its first thread alone. What is not needed between two pages is in shared
  * memory. */
@@ -24,19 +31,19 @@ struct Loader {
     __device__ __forceinline__ void look_ahead(SharedMemory &shared, const Params &params)
     {
         PageCursor &cursor = shared.cursors[half];
-        cursor.lent = cursor.first;
-        cursor.first = cursor.left == 0;
+        cursor.lent = cursor.lend_in == 1;
+        cursor.lend_in -= cursor.lend_in > 0;
         if (cursor.left == 0) {
             WorkIterator work(cursor.tile, cursor.index);
             have = work.next(shared.work, params);
             cursor.tile = work.tile;
             cursor.index = work.index;
             if (!have) {
-                cursor.first = 0;
                 return;
             }
             const Segment &segment = work.segment(shared.work, params);
             cursor.left = page_count(segment);
+            cursor.lend_in = 1;
             cursor.entry = params.block_table + segment.request * params.table_stride + segment.page_begin;
         }
         page = *cursor.entry;
@@ -48,10 +55,15 @@ struct Loader {
     {
         const WorkIterator work(params);
         shared.cursors[half].left = 0;
-        shared.cursors[half].first = 0;
+        shared.cursors[half].lend_in = 0;
+        shared.cursors[half].unasked = true;
         shared.cursors[half].tile = work.tile;
         shared.cursors[half].index = work.index;
         look_ahead(shared, params);
+        if (have) {
+            PageCursor &cursor = shared.cursors[half];
+            cursor.lend_in = first_lent_slot(WorkIterator(cursor.tile, cursor.index).segment(shared.work, params));
+        }
     }
 
     /** Loads the first page ahead of the wait for the kernel before, if no append of this step touches it; returns how
@@ -76,14 +88,16 @@ struct Loader {
     }
 
     /** Loads the next page into a slot whose half is free, or lends that. `rope_parity` is the parity of rope_free to
-     * wait for; `first` says that the slot was never used: the first segment's Q does not wait for its slot. */
+     * wait for; `first` says that the slot was never used. */
     __device__ __forceinline__ void refill(SharedMemory &shared, const Params &params, const CacheMaps &maps, int slot,
                                            uint32_t rope_parity, bool first)
     {
-        if (shared.cursors[half].lent) {
-            if (!first || slot != 1) {
+        PageCursor &cursor = shared.cursors[half];
+        if (cursor.lent) {
+            if (!cursor.unasked) {
                 mbarrier_arrive(shared_address(&shared.query_free));
             }
+            cursor.unasked = false;
             look_ahead(shared, params);
             return;
         }
@@ -106,12 +120,12 @@ struct Loader {
     }
 };
 
-/** Where the page behind a segment's first stands in the block table; NULL where there is none. */
+/** Where the page that is `ahead` pages behind a segment's first stands in the block table; NULL where there is none. */
 __device__ __forceinline__ const int32_t *lent_entry(const SharedMemory &shared, const Params &params,
-                                                     WorkIterator work)
+                                                     WorkIterator work, int ahead)
 {
-    int page = work.segment(shared.work, params).page_begin + 1;
-    if (page == work.segment(shared.work, params).page_end) {
+    int page = work.segment(shared.work, params).page_begin + ahead;
+    if (page >= work.segment(shared.work, params).page_end) { /* the next segment's first */
         if (!work.next(shared.work, params)) {
             return nullptr;
         }

@@ -229,7 +229,8 @@ __device__ __forceinline__ void run_score_warpgroup(SharedMemory &shared, const 
         {
             const Segment &segment = work.segment(shared.work, params);
             const QueryCopy copy(params, segment, work.tile);
-            const int slot = ring.after();
+            const int ahead = segments > 0 ? 1 : first_lent_slot(segment);
+            const int slot = segments > 0 ? ring.after() : ahead;
             if (segments > 0) {
                 mbarrier_wait(shared_address(&shared.query_free), (segments & 1) ^ 1);
             } else if (params.early) {
@@ -239,7 +240,7 @@ __device__ __forceinline__ void run_score_warpgroup(SharedMemory &shared, const 
             if (segments == 0) {
                 open_gate(0); /* for the loaders: behind a full ring of pages, Q would come late */
             }
-            const int32_t *const entry = lent_entry(shared, params, work);
+            const int32_t *const entry = lent_entry(shared, params, work, ahead);
             const int32_t lent = entry ? *entry : 0;
             page = segment.page_begin;
             page_end = segment.page_end;

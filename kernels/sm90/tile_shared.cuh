@@ -24,8 +24,10 @@ struct PageCursor {
     int32_t left;         /* pages left in the segment */
     int32_t tile;
     int32_t index;  /* of the segment in the group's list */
-    uint16_t first; /* the page read last is its segment's first, so that … */
-    uint16_t lent;  /* … the slot of the one behind it is lent to Q */
+    int8_t lend_in; /* the slot of the page so many further on is lent to its segment's Q; 0: of none yet known */
+    bool lent;      /* that of the page read last is */
+    bool unasked;   /* the first Q of all does not ask for its slot */
+    int8_t reserved;
 };
 
 /* Each half of a page's latent part has a barrier of its own, since the warpgroup that consumes it refills it. Once the
