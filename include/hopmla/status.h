@@ -62,7 +62,11 @@ enum {
     HOPMLA_ERROR_DRIVER = -600,
     HOPMLA_ERROR_DRIVER_STICKY = -700,   /**< the CUDA context is lost: restart the process */
 
-    HOPMLA_ERROR_INTERNAL = -800         /**< a defect of the library: report it */
+    HOPMLA_ERROR_INTERNAL = -800,        /**< a defect of the library: report it */
+
+    /* Something outside the library failed. */
+    HOPMLA_ERROR_IO = -900               /**< a file could not be written or read: hopmla_error.native_code holds errno; or
+                                              the caller's write callback ended an export (0) */
 };
 
 /** Where an error's text goes. The caller owns it, usually on its stack, and passes its address as the last argument of
