@@ -21,8 +21,13 @@
  * NVTX ranges need no profiler: domain "hopmla", ranges append, decode, gather, update and launch, whenever a tool that
  * listens was there when the context was created.
  *
- * Thread-safety: every function is thread-safe. A profiler keeps its context alive. One profiler of a context can be
- * started at a time, and hardware counters belong to one in the process. */
+ * Calls made while their stream is being captured run nothing and make no record; graph launches are recorded between
+ * hopmla_plan_launch_begin and hopmla_plan_launch_end. Calls that fail make no record.
+ *
+ * Thread-safety: every function is thread-safe, but for the launches of one plan, which belong to the thread that uses
+ * the plan. A profiler keeps its context alive. One profiler of a context can be started at a time, and hardware counters
+ * belong to one in the process. In the child after fork() a profiler is stopped for good: reads and totals give nothing,
+ * and hopmla_profiler_destroy frees no more than its own memory. */
 
 #ifdef __cplusplus
 extern "C" {
@@ -67,13 +72,20 @@ enum {
     HOPMLA_CUSTOM_METRICS = 8
 };
 
+/** Bits of hopmla_profiler_options.flags. */
+enum {
+    HOPMLA_PROFILER_TOTALS_ONLY = 1 /**< finished records go to the totals and are not kept: for a process that is scraped
+                                         and whose records nobody reads. hopmla_profiler_read gives none */
+};
+
 typedef struct hopmla_profiler_options {
     uint32_t struct_size;
     uint32_t clocks;          /**< HOPMLA_CLOCK_* bits */
     int32_t counters;         /**< HOPMLA_COUNTERS_* */
     uint32_t sample_period;   /**< counters are read for every n-th call of a kind; 0 and 1: for each */
-    uint32_t capacity;        /**< records that may wait to be read, 1 … 2^24; 0: 65,536. Allocated at creation */
-    uint32_t reserved;        /**< 0 */
+    uint32_t capacity;        /**< records that may be under way or wait to be read, 1 … 2^24, rounded up to a power of
+                                   two; 0: 65,536. Allocated at creation, 128 bytes each */
+    uint32_t flags;           /**< HOPMLA_PROFILER_* bits */
     const char *metrics;      /**< CUSTOM only: CUPTI's names, at most 8, separated by commas; read at creation */
     const char *cupti_path;   /**< a libcupti.so to open before all others, or NULL: HOPMLA_CUPTI_PATH of the environment,
                                    one already in the process, the loader's, then the toolkit's usual places */
@@ -87,22 +99,26 @@ HOPMLA_API hopmla_status hopmla_profiler_options_init(hopmla_profiler_options *o
 /** Creates a profiler, stopped. What the machine cannot give (no CUPTI, no privilege for counters, another tool that
  * holds them) is left out: hopmla_profiler_describe says what and why.
  *
+ * @param options  NULL for the defaults
+ *
  * Ownership: the caller's, until hopmla_profiler_destroy. *profiler is untouched on failure.
- * Opens CUPTI when it is asked for. Not during capture.
- * @return OK, NULL, STRUCT_SIZE, STRUCT_TAIL, ENUM, ARGUMENT, OUT_OF_HOST_MEMORY. */
+ * Opens CUPTI and creates events where they are asked for. Not during capture.
+ * @return OK, NULL, STRUCT_SIZE, STRUCT_TAIL, ENUM, ARGUMENT, and the driver's. */
 HOPMLA_API hopmla_status hopmla_profiler_create(hopmla_context *context, const hopmla_profiler_options *options,
                                                 hopmla_profiler **profiler, hopmla_error *error);
 
-/** Stops and destroys it; records that were not read are lost. May be called in the middle of a step. NULL is allowed. */
+/** Stops and destroys it; records that were not read are lost. May be called in the middle of a step, and waits then
+ * until calls that are being recorded on other threads have returned. NULL is allowed. */
 HOPMLA_API void hopmla_profiler_destroy(hopmla_profiler *profiler);
 
 /** Starts recording the context's calls. Opening a session of counters may take some 200 ms and synchronise the device.
- * @return OK, NULL; STATE when this or another profiler of the context is started; BUSY when hardware counters were
- *         promised and another profiler of the process holds them; CAPTURE when it is known that a capture is under way
- *         that they would break. */
+ * @return OK, NULL; STATE when this or another profiler of the context is started, or after fork(); BUSY when hardware
+ *         counters were promised and another profiler of the process holds them; CAPTURE when it is known that a capture
+ *         is under way that they would break. */
 HOPMLA_API hopmla_status hopmla_profiler_start(hopmla_profiler *profiler, hopmla_error *error);
 
-/** Stops recording. Synchronises the device only where a session of CUPTI is open. Stopping twice is allowed.
+/** Stops recording; what was recorded can still be read. Waits until calls that are being recorded on other threads have
+ * returned; synchronises the device only where a session of CUPTI is open. Stopping twice is allowed.
  * @return OK, NULL. */
 HOPMLA_API hopmla_status hopmla_profiler_stop(hopmla_profiler *profiler, hopmla_error *error);
 
@@ -116,19 +132,22 @@ typedef struct hopmla_profiler_info {
     uint32_t capacity;
     uint64_t recorded;            /**< records made since creation, dropped ones too */
     uint64_t dropped;             /**< of these, those that found the ring full */
-    uint64_t waiting;             /**< made and not yet read */
+    uint64_t waiting;             /**< made and not yet read, those of work that still runs too */
+    uint64_t untimed;             /**< finished without the device time that time_source promises: all 8,192 pairs of
+                                       events were in use, because nothing was read for as many calls, or a driver
+                                       call failed */
     char activity_missing[256];   /**< why there are no activity times though asked for, and how to get them; else empty */
     char counters_missing[256];   /**< the same for counters */
 } hopmla_profiler_info;
 
-#define HOPMLA_PROFILER_INFO_INIT { sizeof(hopmla_profiler_info), 0, 0, 0, 0, 0, 0, 0, 0, { 0 }, { 0 } }
+#define HOPMLA_PROFILER_INFO_INIT { sizeof(hopmla_profiler_info), 0, 0, 0, 0, 0, 0, 0, 0, 0, { 0 }, { 0 } }
 
 /** Describes it. @return OK, NULL, STRUCT_SIZE. */
 HOPMLA_API hopmla_status hopmla_profiler_describe(hopmla_profiler *profiler, hopmla_profiler_info *info,
                                                   hopmla_error *error);
 
-/** Ceilings that later records' bounds are computed from; until then bound and fraction are not valid.
- * @return OK, NULL, STRUCT_SIZE, STRUCT_TAIL, ARGUMENT when a rate is not finite and > 0. */
+/** Ceilings that bounds are computed from, of records that finish from now on; until then bound and fraction are not
+ * valid. @return OK, NULL, STRUCT_SIZE, STRUCT_TAIL, ARGUMENT when a rate is not finite and > 0. */
 HOPMLA_API hopmla_status hopmla_profiler_set_ceilings(hopmla_profiler *profiler, const hopmla_ceilings *ceilings,
                                                       hopmla_error *error);
 
@@ -150,8 +169,9 @@ enum {
 };
 
 /** One call, or one launch of a graph with the sums of the calls in it. FLOPs are 2 × 1088 for each query row (token and
- * head) and visible token. Bytes of a decode are each batch row's cached tokens once, q, out and lse; of an append, its
- * sources and the rows written; of a gather, rows read and written; of an update, the tables sent and the pages copied. */
+ * head) and visible token. Bytes of a decode are each batch row's cached tokens once, q, out and lse (of a launch with
+ * lse, always); of an append, its sources and the rows written; of a gather, rows read and written; of an update, the
+ * tables sent and the rows copied, read and written. Partial results that a kernel keeps for itself are not counted. */
 typedef struct hopmla_record {
     uint32_t struct_size;
     int32_t kind;             /**< HOPMLA_CALL_* */
@@ -161,25 +181,25 @@ typedef struct hopmla_record {
     uint32_t calls;           /**< 1, or those in the graph */
     uint32_t layer;           /**< of one call */
     uint32_t batch;           /**< batch rows */
-    uint32_t rows;            /**< query tokens (decode), tokens (append, gather), batch rows (update) */
+    uint32_t rows;            /**< query tokens (decode, launch), tokens (append, gather), batch rows (update) */
     uint32_t heads;
     int32_t format;           /**< HOPMLA_KV_* */
     uint32_t page_bytes;      /**< of one page of one layer */
     uint32_t flags;           /**< HOPMLA_RECORD_* */
     uint32_t valid;           /**< HOPMLA_VALID_* */
     int32_t time_source;      /**< HOPMLA_SOURCE_* of the device time */
-    uint64_t kv_tokens;       /**< cached tokens of all batch rows that decode, this step's counted */
+    uint64_t kv_tokens;       /**< cached tokens of all batch rows that decode, this step's counted, in one layer */
     uint64_t flops;
     uint64_t bytes;
-    uint64_t unique_bytes;    /**< the same with pages that several batch rows share counted once */
+    uint64_t unique_bytes;    /**< the same with cached tokens that several batch rows share counted once */
     int64_t host_begin_ns;    /**< CLOCK_MONOTONIC when the call came */
-    int64_t host_ns;          /**< that the call took */
-    int64_t device_begin_ns;  /**< on the same clock */
+    int64_t host_ns;          /**< that the call took; of a launch, from begin to end */
+    int64_t device_begin_ns;  /**< on the same clock; by events right to some 20 microseconds */
     int64_t device_ns;
     double intensity;         /**< FLOPs / bytes */
     double bytes_per_second;
     double flops_per_second;
-    double bound_ns;          /**< the longer of bytes and FLOPs at the ceilings (burst) */
+    double bound_ns;          /**< the longer of unique bytes at the read ceiling and FLOPs at the higher FLOP ceiling */
     double fraction;          /**< bound_ns / device_ns */
     uint64_t dram_read_bytes;
     uint64_t dram_write_bytes;
@@ -201,16 +221,17 @@ typedef struct hopmla_record {
 HOPMLA_API hopmla_status hopmla_profiler_read(hopmla_profiler *profiler, hopmla_record *records, uint64_t record_size,
                                               uint32_t capacity, uint32_t *count, hopmla_error *error);
 
-/** Waits until every record made so far can be read. Synchronises; not during capture.
- * @return OK, NULL, CAPTURE, and the driver's. */
+/** Waits until every record of a call that has returned can be read. Synchronises the context; not during capture.
+ * @return OK, NULL, and the driver's. */
 HOPMLA_API hopmla_status hopmla_profiler_finish(hopmla_profiler *profiler, hopmla_error *error);
 
-/** Sums over finished records since creation, read or not; dropped ones are in recorded and calls alone. */
+/** Sums over finished records since creation, read or not. */
 typedef struct hopmla_totals {
     uint32_t struct_size;
     int32_t kind;
     uint64_t plan;             /**< number of the plan; 0: all plans and raw calls */
     uint64_t records;
+    uint64_t dropped;          /**< records of the kind that are in none of the others; 0 for one plan: not known */
     uint64_t calls;
     uint64_t timed;            /**< records with a device time: what the times below are of */
     uint64_t flops;            /**< of all records whose work is known */
@@ -234,7 +255,8 @@ typedef struct hopmla_totals {
     uint64_t tensor_flops;
 } hopmla_totals;
 
-#define HOPMLA_TOTALS_INIT { sizeof(hopmla_totals), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0.0, 0.0, 0, 0, 0, 0, 0, 0, 0 }
+#define HOPMLA_TOTALS_INIT { sizeof(hopmla_totals), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0.0, 0.0, \
+    0, 0, 0, 0, 0, 0, 0 }
 
 /** Reads the totals of a kind, of one plan or of all. Takes in what has finished; never waits.
  * @param plan  or NULL for all. Totals are kept for the first 64 plans seen; of another one they are 0
@@ -247,7 +269,7 @@ typedef struct hopmla_launch_note {
     uint32_t struct_size;
     uint32_t appends;   /**< calls of hopmla_append with this plan in the graph */
     uint32_t decodes;   /**< calls of hopmla_decode */
-    uint32_t reserved;  /**< 0 */
+    int32_t dtype;      /**< HOPMLA_DTYPE_* of the appends' sources, or 0: the pool's */
 } hopmla_launch_note;
 
 #define HOPMLA_LAUNCH_NOTE_INIT { sizeof(hopmla_launch_note), 0, 0, 0 }
@@ -255,13 +277,14 @@ typedef struct hopmla_launch_note {
 /** Tells that a graph with this plan's calls is about to be launched on the step's stream: opens an NVTX range, and
  * starts a record where a profiler is started. hopmla_plan_launch_end must follow on the same thread.
  *
- * Costs one atomic load where nobody listens. May enqueue an event. Not capturable.
- * @return OK, NULL, STRUCT_SIZE, STRUCT_TAIL, ARGUMENT when the note is empty or reserved is not 0, STATE after another
- *         begin, CAPTURE, MISMATCH. */
+ * Costs the checks of its arguments where nobody listens. May enqueue an event. Not capturable.
+ * @return OK, NULL, STRUCT_SIZE, STRUCT_TAIL, ARGUMENT when the note counts no call or more than 2^20, DTYPE, MISMATCH,
+ *         CAPTURE, STATE after another begin or outside the open step and its stream, and the driver's. */
 HOPMLA_API hopmla_status hopmla_plan_launch_begin(hopmla_plan *plan, const hopmla_launch_note *note,
                                                   hopmla_stream stream, hopmla_error *error);
 
-/** Ends it, right after the launch was enqueued, or failed to be. @return OK, NULL, STATE without a begin. */
+/** Ends it, right after the launch was enqueued, or failed to be.
+ * @return OK, NULL, STATE without a begin or on another stream than its. */
 HOPMLA_API hopmla_status hopmla_plan_launch_end(hopmla_plan *plan, hopmla_stream stream, hopmla_error *error);
 
 /* Exporters. */

@@ -75,7 +75,7 @@ enum {
 typedef struct hopmla_error {
     uint32_t struct_size;  /**< sizeof(hopmla_error), set by the caller */
     hopmla_status status;  /**< the status that the call returned */
-    int32_t native_code;   /**< the driver's code for the DRIVER statuses, else 0 */
+    int32_t native_code;   /**< the driver's code for the DRIVER statuses, errno for IO, else 0 */
     uint32_t reserved;     /**< 0 */
     int64_t value;         /**< a number that belongs to the status (pages missing, index of the bad element), else 0 */
     char message[232];     /**< UTF-8, NUL-terminated; names the argument and what is wrong with it */
