@@ -319,9 +319,13 @@ HOPMLA_API hopmla_status hopmla_export_options_init(hopmla_export_options *optio
 
 /** Writes records in a format. Numbers do not depend on the locale.
  *
- * @param records  [count] with record_size bytes between them
+ * Needs about 1 MiB of memory whatever the count is. A path that names no regular file (a pipe, /dev/stdout) is written
+ * in place. Nothing is written before all arguments are found right.
+ *
+ * @param records  [count] with record_size bytes between them; may be NULL when count is 0
  * Makes no driver call. @return OK, NULL, STRUCT_SIZE, STRUCT_TAIL, ENUM, ARGUMENT when neither path nor write is given
- *         or both are, IO with errno in error->native_code, or when the callback ended it; OUT_OF_HOST_MEMORY. */
+ *         or both are, when a ceiling is not finite and > 0, or count is absurd; IO with errno in error->native_code, or
+ *         when the callback ended it; OUT_OF_HOST_MEMORY. */
 HOPMLA_API hopmla_status hopmla_export_records(int32_t format, const hopmla_record *records, uint64_t record_size,
                                                uint64_t count, const hopmla_export_options *options,
                                                hopmla_error *error);
@@ -332,7 +336,7 @@ HOPMLA_API hopmla_status hopmla_export_records(int32_t format, const hopmla_reco
  * @param profiler  or NULL
  * @param pool      or NULL
  * @param options   device goes to an info metric; ceilings to gauges
- * @return as hopmla_export_records; MISMATCH when both are given and of different contexts. */
+ * @return as for hopmla_export_records; MISMATCH when both are given and of different contexts. */
 HOPMLA_API hopmla_status hopmla_export_metrics(hopmla_profiler *profiler, hopmla_pool *pool,
                                                const hopmla_export_options *options, hopmla_error *error);
 
