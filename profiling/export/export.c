@@ -25,7 +25,7 @@ static int is_rate(double value)
 static hopmla_status read_ceilings(const hopmla_ceilings *given, hopmla_ceilings *own, hopmla_error *error)
 {
     const hopmla_status status =
-        hm_abi_read(given, own, sizeof(*own), HM_SIZE_THROUGH(hopmla_ceilings, flops_sustained), "ceilings", error);
+        hm_abi_read(given, own, sizeof(*own), HM_SIZE_THROUGH(hopmla_ceilings, driver), "ceilings", error);
     if (status) {
         return status;
     }

@@ -3,6 +3,7 @@
 /* Formats of one line a record: JSON lines and CSV. */
 
 #include <math.h>
+#include <string.h>
 
 #include "profiling/export/records.h"
 
@@ -11,6 +12,27 @@ static void real_member(hm_out *out, const char *name, double value)
     if (isfinite(value)) {
         hm_out_print(out, ",\"%s\":", name);
         hm_out_real(out, value);
+    }
+}
+
+/* What is known of how the ceilings came about. */
+static void under(hm_out *out, const hopmla_ceilings *c)
+{
+    if (c->unix_time) {
+        hm_out_text(out, ",\"unix_time\":");
+        hm_out_signed(out, c->unix_time);
+    }
+    if (c->sustained_mhz > 0.0) {
+        real_member(out, "sustained_mhz", c->sustained_mhz);
+    }
+    if (c->sustained_watts > 0.0) {
+        real_member(out, "sustained_watts", c->sustained_watts);
+    }
+    if (*c->driver) {
+        char driver[sizeof(c->driver) + 1] = { 0 }; /* a caller's may lack the NUL */
+        memcpy(driver, c->driver, sizeof(c->driver));
+        hm_out_text(out, ",\"driver\":");
+        hm_out_json(out, driver);
     }
 }
 
@@ -26,6 +48,7 @@ static void conditions(hm_out *out, const hm_export *e)
         real_member(out, "read_bytes_per_second", e->ceilings->read_bytes_per_second);
         real_member(out, "flops_burst", e->ceilings->flops_burst);
         real_member(out, "flops_sustained", e->ceilings->flops_sustained);
+        under(out, e->ceilings);
     }
     hm_out_text(out, "}\n");
 }

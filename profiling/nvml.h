@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#ifndef COMMAND_NVML_H
-#define COMMAND_NVML_H
+#ifndef NVML_H
+#define NVML_H
 
 /** @file
  * Clock and power of a CUDA device, by NVIDIA's management library. It is opened at run time and never needed: where it
