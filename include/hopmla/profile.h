@@ -146,8 +146,8 @@ typedef struct hopmla_profiler_info {
 HOPMLA_API hopmla_status hopmla_profiler_describe(hopmla_profiler *profiler, hopmla_profiler_info *info,
                                                   hopmla_error *error);
 
-/** Ceilings that bounds are computed from, of records that finish from now on; until then bound and fraction are not
- * valid. @return OK, NULL, STRUCT_SIZE, STRUCT_TAIL, ARGUMENT when a rate is not finite and > 0. */
+/** Ceilings that bounds are computed from, of records that are summed or read from now on; until then bound and fraction
+ * are not valid. @return OK, NULL, STRUCT_SIZE, STRUCT_TAIL, ARGUMENT when a rate is not finite and > 0. */
 HOPMLA_API hopmla_status hopmla_profiler_set_ceilings(hopmla_profiler *profiler, const hopmla_ceilings *ceilings,
                                                       hopmla_error *error);
 
