@@ -188,6 +188,38 @@ static hopmla_status call_paged_args(void *args, hopmla_error *error)
     return decode_paged(&desc, args, error);
 }
 
+static void valid_export_options(void *made)
+{
+    hopmla_export_options options = HOPMLA_EXPORT_OPTIONS_INIT;
+    options.path = "/dev/null";
+    memcpy(made, &options, sizeof(options));
+}
+
+static hopmla_status call_export_records(void *options, hopmla_error *error)
+{
+    return hopmla_export_records(HOPMLA_EXPORT_CSV, NULL, sizeof(hopmla_record), 0, options, error);
+}
+
+static hopmla_status call_export_metrics(void *options, hopmla_error *error)
+{
+    return hopmla_export_metrics(NULL, fixture.pool, options, error);
+}
+
+static void valid_ceilings(void *made)
+{
+    hopmla_ceilings ceilings = HOPMLA_CEILINGS_INIT;
+    ceilings.read_bytes_per_second = ceilings.flops_burst = ceilings.flops_sustained = 1e12;
+    memcpy(made, &ceilings, sizeof(ceilings));
+}
+
+static hopmla_status call_export_ceilings(void *ceilings, hopmla_error *error)
+{
+    hopmla_export_options options;
+    valid_export_options(&options);
+    options.ceilings = ceilings;
+    return call_export_records(&options, error);
+}
+
 typedef struct input {
     const char *name; /* of the argument, as messages say it */
     uint32_t size;
@@ -208,6 +240,9 @@ static const input inputs[] = {
     { "desc", sizeof(hopmla_paged_desc), valid_paged_desc, call_paged_prepare },
     { "desc", sizeof(hopmla_paged_desc), valid_paged_desc, call_paged_desc },
     { "args", sizeof(hopmla_decode_args), valid_decode_args, call_paged_args },
+    { "options", sizeof(hopmla_export_options), valid_export_options, call_export_records },
+    { "options", sizeof(hopmla_export_options), valid_export_options, call_export_metrics },
+    { "ceilings", sizeof(hopmla_ceilings), valid_ceilings, call_export_ceilings },
 };
 enum {
     INPUTS = sizeof(inputs) / sizeof(inputs[0])
@@ -223,6 +258,11 @@ static hopmla_status call_describe(void *info, hopmla_error *error)
 static hopmla_status call_ceilings(void *ceilings, hopmla_error *error)
 {
     return hopmla_measure_ceilings(fixture.context, ceilings, error);
+}
+
+static hopmla_status call_load_ceilings(void *ceilings, hopmla_error *error)
+{
+    return hopmla_load_ceilings(fixture.context, "/dev/null/none", ceilings, error);
 }
 
 static hopmla_status call_pool_query_layout(void *layout, hopmla_error *error)
@@ -262,7 +302,7 @@ static const output outputs[] = {
     { sizeof(hopmla_context_info), call_describe, 0 },     { sizeof(hopmla_pool_layout), call_pool_query_layout, 0 },
     { sizeof(hopmla_pool_layout), call_pool_describe, 0 }, { sizeof(hopmla_pool_stats), call_pool_stats, 0 },
     { sizeof(hopmla_seq_info), call_seq_describe, 0 },     { sizeof(hopmla_plan_tables), call_plan_tables, 0 },
-    { sizeof(hopmla_ceilings), call_ceilings, 1 },
+    { sizeof(hopmla_ceilings), call_ceilings, 1 },         { sizeof(hopmla_ceilings), call_load_ceilings, 1 },
 };
 enum {
     OUTPUTS = sizeof(outputs) / sizeof(outputs[0])
@@ -383,6 +423,7 @@ INITIALISER(append_args, HOPMLA_APPEND_ARGS_INIT);
 INITIALISER(gather_args, HOPMLA_GATHER_ARGS_INIT);
 INITIALISER(decode_args, HOPMLA_DECODE_ARGS_INIT);
 INITIALISER(paged_desc, HOPMLA_PAGED_DESC_INIT);
+INITIALISER(export_options, HOPMLA_EXPORT_OPTIONS_INIT);
 
 typedef struct initialiser {
     hopmla_status (*init)(void *made, uint64_t size);
@@ -396,7 +437,7 @@ typedef struct initialiser {
     }
 static const initialiser initialisers[] = {
     ENTRY(context_options), ENTRY(pool_options), ENTRY(plan_options), ENTRY(append_args),
-    ENTRY(gather_args),     ENTRY(decode_args),  ENTRY(paged_desc),
+    ENTRY(gather_args),     ENTRY(decode_args),  ENTRY(paged_desc),   ENTRY(export_options),
 };
 
 static void test_init_functions(void **state)

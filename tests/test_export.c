@@ -363,6 +363,46 @@ static void test_records_of_another_size(void **state)
     assert_int_equal(received.calls, 0);
 }
 
+/* Of a profiler and a pool that exist, of either, of none, and of two contexts. */
+static void test_metrics(void **state)
+{
+    (void)state;
+    hopmla_context *context = make_context(), *other = make_context();
+    hopmla_profiler *profiler = NULL;
+    hopmla_pool *pool = NULL, *strange = NULL;
+    hopmla_pool_options made = HOPMLA_POOL_OPTIONS_INIT;
+    made.format = HOPMLA_KV_BF16;
+    made.layers = 1;
+    made.pages = 17;
+    assert_int_equal(hopmla_pool_create(context, &made, &pool, NULL), HOPMLA_OK);
+    assert_int_equal(hopmla_pool_create(other, &made, &strange, NULL), HOPMLA_OK);
+    assert_int_equal(hopmla_profiler_create(context, NULL, &profiler, NULL), HOPMLA_OK);
+    for (int which = 0; which < 4; which++) {
+        hopmla_export_options options = to_callback();
+        hopmla_profiler *given = which & 1 ? profiler : NULL;
+        assert_int_equal(hopmla_export_metrics(given, which & 2 ? pool : NULL, &options, NULL), HOPMLA_OK);
+        assert_int_equal(strstr(received.text, "\nhopmla_pool_pages 17\n") != NULL, (which & 2) != 0);
+        assert_int_equal(strstr(received.text, "hopmla_calls_total{kind=\"decode\"} 0\n") != NULL, which & 1);
+        assert_string_equal(received.text + received.bytes - 6, "# EOF\n");
+    }
+    hopmla_export_options options = to_callback();
+    assert_fails(hopmla_export_metrics(profiler, strange, &options, &error), HOPMLA_ERROR_MISMATCH, "pool");
+    assert_fails(hopmla_export_metrics(profiler, pool, NULL, &error), HOPMLA_ERROR_NULL, "options");
+    assert_int_equal(received.calls, 0);
+    received.ends_at = 1;
+    assert_fails(hopmla_export_metrics(profiler, pool, &options, &error), HOPMLA_ERROR_IO, "options.write");
+    fail_at = allocations = 0;
+    const hopmla_export_options file = to_path(file_path);
+    const hopmla_status status = hopmla_export_metrics(profiler, pool, &file, NULL);
+    fail_at = -1;
+    assert_int_equal(status, HOPMLA_ERROR_OUT_OF_HOST_MEMORY);
+    hopmla_profiler_destroy(profiler);
+    hopmla_pool_destroy(pool);
+    hopmla_pool_destroy(strange);
+    hopmla_context_destroy(context);
+    hopmla_context_destroy(other);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -376,6 +416,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_arguments, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_ceilings, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_records_of_another_size, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_metrics, set_up, tear_down),
     };
     return cmocka_run_group_tests_name("exports", tests, NULL, NULL) ? 1 : 0;
 }
