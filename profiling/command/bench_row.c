@@ -2,10 +2,12 @@
 #include "bench.h"
 
 #include "bench_verify.h"
+#include "meter.h"
 #include "random.h"
 
 #include <math.h>
 #include <stdlib.h>
+#include <time.h>
 
 #define MUST(call, ...) must(call(__VA_ARGS__, &error), &error, #call)
 
@@ -13,8 +15,14 @@ enum {
     PAGE_BYTES = HOPMLA_PAGE_TOKENS * HOPMLA_QK_DIM * 2,
     SEED_BYTES = 64 << 20,   /* random values that fill the storage again and again */
     FLUSH_BYTES = 256 << 20, /* more than any cache */
-    BURST = 16               /* replays enqueued at one time */
+    BURST = 16,              /* replays enqueued at one time */
+    POWER_ROWS = 64,         /* heads × query tokens from which on power may limit the clock */
+    PAUSE_NS = 200000000     /* after which the clock is high again */
 };
+
+#define BURST_SECONDS 0.03
+#define WARM_SECONDS 2.0
+#define STEADY_SECONDS 0.5
 
 static uint64_t pages_of(const bench_case *c)
 {
@@ -134,7 +142,7 @@ static void make_plan(bench *b, const bench_case *c, row *r)
     options.max_batch = c->b;
     options.max_q_tokens = c->s_q;
     options.heads = c->h;
-    options.max_kv_tokens = b->envelope;
+    options.max_kv_tokens = b->envelope > 0 ? b->envelope : 1;
     for (uint32_t i = 0; i < c->b; ++i)
         options.max_kv_tokens = c->lens[i] > options.max_kv_tokens ? c->lens[i] : options.max_kv_tokens;
     MUST(hopmla_plan_create, r->pool, &options, &r->plan);
@@ -206,6 +214,19 @@ static double measure(bench *b, row *r, double seconds)
     return median;
 }
 
+/** How fast a layer is before and after power limits the clock. */
+static bench_power measure_power(bench *b, row *r, uint32_t layers)
+{
+    bench_power p = { .burst_us = 0 };
+    nanosleep(&(struct timespec){ 0, PAUSE_NS }, NULL);
+    p.burst_us = measure(b, r, BURST_SECONDS) / layers;
+    measure(b, r, WARM_SECONDS);
+    meter *m = meter_start(b->nvml);
+    p.steady_us = measure(b, r, STEADY_SECONDS) / layers;
+    meter_stop(m, &p.reading);
+    return p;
+}
+
 static void give_back(bench *b, row *r)
 {
     for (int i = 0; i < BURST; ++i) {
@@ -226,11 +247,10 @@ bench_result bench_measure(bench *b, const bench_case *c)
 {
     hopmla_error error = HOPMLA_ERROR_INIT;
     device *d = &b->device;
-    bench_result result = { .layers = bench_layers(b, c) };
+    bench_result result = { .layers = bench_layers(b, c), .mean_len = bench_mean_len(c) };
     row r = { .seqs = must_alloc(c->b * sizeof(hopmla_seq)), .q_lens = must_alloc(c->b * sizeof(uint32_t)) };
     for (uint32_t i = 0; i < c->b; ++i) {
         r.q_lens[i] = c->s_q;
-        result.mean_len += (double)c->lens[i] / c->b;
         work_add(&result.work, c->h, c->s_q, c->lens[i]);
     }
     result.bound_us = 1e6 * work_bound(result.work, b->ceilings.read_bytes_per_second, peak_flops(&b->ceilings));
@@ -249,10 +269,8 @@ bench_result bench_measure(bench *b, const bench_case *c)
     double warm[2];
     replay(b, &r, 2, warm);
     result.us = measure(b, &r, b->seconds) / result.layers;
-    if (b->steady && (uint64_t)c->h * c->s_q >= 64) {
-        measure(b, &r, 2.0);
-        result.steady_us = measure(b, &r, 0.5) / result.layers;
-    }
+    if (b->steady && (uint64_t)c->h * c->s_q >= POWER_ROWS)
+        result.power = measure_power(b, &r, result.layers);
     const bench_sample sample = { d, r.plan, c, result.layers - 1, r.q.memory, r.out.memory };
     result.right = bench_verify(&sample, &result.error);
     MUST(hopmla_plan_end, r.plan, d->stream);

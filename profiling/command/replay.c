@@ -2,6 +2,7 @@
 #include "replay.h"
 
 #include "args.h"
+#include "pages_once.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -34,15 +35,20 @@ static uint64_t choose_pages(const request *q, const device *d, const trace *t)
     return pages;
 }
 
-static void count_step(counters *c, const engine *e, const scheduler *s, const hopmla_ceilings *ceilings, double us,
-                       double seconds)
+static void count_step(counters *c, pages_once *once, const engine *e, const scheduler *s,
+                       const hopmla_ceilings *ceilings, double us, double seconds)
 {
     const batch *b = &s->batch;
     work layer = { 0 };
+    uint64_t tokens = 0;
     for (uint32_t i = 0; i < b->count; ++i) {
-        if (b->q_lens[i] > 0)
+        if (b->q_lens[i] > 0) {
             work_add(&layer, e->heads, 1, b->first[i] + b->n_append[i]);
+            tokens += b->first[i] + b->n_append[i];
+        }
     }
+    double shared = (double)(tokens - pages_once_tokens(once, b)) * HOPMLA_QK_DIM * 2;
+    c->bytes_once += (layer.bytes - shared) * e->layers;
     c->step_us = must_grow(c->step_us, c->steps, &c->capacity, sizeof(*c->step_us));
     c->step_us[c->steps++] = 1e6 * seconds;
     c->decode_us += us;
@@ -52,11 +58,14 @@ static void count_step(counters *c, const engine *e, const scheduler *s, const h
         c->bound_us += 1e6 * e->layers * work_bound(layer, ceilings->read_bytes_per_second, peak_flops(ceilings));
 }
 
-static void serve(engine *e, scheduler *s, const request *q, const hopmla_ceilings *ceilings, counters *c)
+static void serve(engine *e, scheduler *s, const request *q, uint64_t pages, const hopmla_ceilings *ceilings,
+                  counters *c)
 {
     progress p = progress_start();
     random_state r;
     random_seed(&r, q->seed);
+    pages_once once;
+    pages_once_make(&once, e->pool, pages);
     uint64_t now = q->burst ? UINT64_MAX : 0;
     while (!scheduler_done(s)) {
         double start = seconds_now();
@@ -65,13 +74,14 @@ static void serve(engine *e, scheduler *s, const request *q, const hopmla_ceilin
         scheduler_admit(s, now);
         scheduler_plan(s);
         double us = engine_step(e, &s->batch);
-        count_step(c, e, s, ceilings, us, seconds_now() - start);
+        count_step(c, &once, e, s, ceilings, us, seconds_now() - start);
         replay_verify(e, &s->batch, (uint32_t)q->verify, &r, c);
         scheduler_commit(s);
         now += q->burst ? 0 : q->step_ms;
         progress_show(&p, s, c);
     }
     c->seconds = seconds_now() - p.started;
+    pages_once_free(&once);
     progress_clear(&p);
 }
 
@@ -102,7 +112,7 @@ static int run(const request *q, const char *path)
     engine_make(&e, &d, &t, (uint32_t)q->layers, (uint32_t)q->heads, pages, (uint32_t)q->max_batch, (uint32_t)q->chunk,
                 t.longest);
     scheduler_make(&s, &t, e.pool, (uint32_t)q->max_batch, (uint32_t)q->chunk);
-    serve(&e, &s, q, &ceilings, &c);
+    serve(&e, &s, q, pages, &ceilings, &c);
     scheduler_clear(&s);
     look_for_leaks(&e, &c);
     replay_report(&e, &s, &c, q->json);

@@ -19,6 +19,7 @@ typedef struct counters {
     double decode_us;
     double bound_us;   /* sum of each step's bound */
     work work;         /* of all decodes */
+    double bytes_once; /* what work.bytes would be if each step read shared pages once */
     uint64_t verified; /* rows */
     uint64_t wrong;
     tolerance errors;

@@ -75,6 +75,8 @@ static void print_json(const engine *e, const scheduler *s, const counters *c, c
     json_count(&w, "preemptions", s->preemptions);
     json_count(&w, "prefixes_evicted", s->prefix.evicted);
     json_real(&w, "decode_seconds", c->decode_us / 1e6);
+    json_count(&w, "decode_bytes", (uint64_t)c->work.bytes);
+    json_count(&w, "decode_bytes_once", (uint64_t)c->bytes_once);
     json_real(&w, "decode_gbps", u->gbps);
     json_real(&w, "decode_tflops", u->tflops);
     if (c->bound_us > 0)
@@ -109,6 +111,7 @@ void replay_report(const engine *e, const scheduler *s, counters *c, bool json)
     printf("%-20s %llu of %llu\n", "pages high-water", (unsigned long long)c->high_water, (unsigned long long)c->pages);
     printf("%-20s %llu preemptions, %llu kept prefixes evicted\n", "pool full", (unsigned long long)s->preemptions,
            (unsigned long long)s->prefix.evicted);
+    printf("%-20s %.2f GB, %.2f GB with shared pages once\n", "decode bytes", c->work.bytes / 1e9, c->bytes_once / 1e9);
     printf("%-20s %.1f GB/s, %.3f TFLOP/s", "decode", u.gbps, u.tflops);
     if (c->bound_us > 0)
         printf(", %.2f of the bound", u.fraction);
