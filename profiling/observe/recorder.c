@@ -65,6 +65,7 @@ uint64_t hm_recorder_begin(hm_recorder *recorder, const hm_call *call, int64_t c
         return HM_NO_POSITION;
     }
     hm_slot *slot = hm_recorder_slot(recorder, position);
+    __builtin_prefetch(hm_recorder_slot(recorder, position + 1), 1); /* the ring is larger than the caches near by */
     slot->dropped = atomic_load_explicit(&recorder->dropped, memory_order_relaxed);
     slot->call = *call;
     slot->came = came;
