@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What observing costs a call, in host time: a decode whose backend does nothing, unobserved and observed in each way.
- * "bare" is the same function with the one load taken out of it, as far as that can be seen: the load alone is timed
- * beside it. Over a real driver "events" is what an engine pays; elsewhere it lacks the driver's part.
+/* What observing costs a call, in host time: a decode whose backend does nothing, unobserved and observed in each way,
+ * and the load and branch that every call has by themselves. "added" is to what an unobserved call takes, "to read" what a
+ * reader then spends on each record. Over a real driver "events" is what an engine pays; over the one without a device it
+ * lacks the driver's part.
  *
  *     bench_observe [cpu|cuda]        the default is cpu */
 #include <stdio.h>
