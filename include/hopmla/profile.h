@@ -19,7 +19,7 @@
  * what does not fit is dropped and counted. With no profiler started a call makes one relaxed atomic load more.
  *
  * NVTX ranges need no profiler: domain "hopmla", ranges append, decode, gather, update and launch, whenever a tool that
- * listens was there when the context was created.
+ * listens was there when the context was created. A launch of a graph with calls of one kind is a range of that kind.
  *
  * Calls made while their stream is being captured run nothing and make no record; graph launches are recorded between
  * hopmla_plan_launch_begin and hopmla_plan_launch_end. Calls that fail make no record.
@@ -48,7 +48,7 @@ enum {
 enum {
     HOPMLA_SOURCE_NONE = 0,
     HOPMLA_SOURCE_ANALYTIC = 1, /**< computed from shapes and lengths */
-    HOPMLA_SOURCE_HOST = 2,     /**< the host's monotonic clock: the CPU backend, where a call ends with its work */
+    HOPMLA_SOURCE_HOST = 2,     /**< the time of the call itself: the CPU backend, where a call ends with its work */
     HOPMLA_SOURCE_EVENT = 3,    /**< a pair of CUDA events: a few microseconds too long, for groups of calls */
     HOPMLA_SOURCE_ACTIVITY = 4, /**< CUPTI's kernel times: first start to last end */
     HOPMLA_SOURCE_COUNTER = 5   /**< CUPTI's range profiler: hardware counters */
