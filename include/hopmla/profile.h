@@ -291,7 +291,8 @@ HOPMLA_API hopmla_status hopmla_plan_launch_end(hopmla_plan *plan, hopmla_stream
 
 /** Formats; stored as int32_t. */
 enum {
-    HOPMLA_EXPORT_JSONL = 1,    /**< a JSON object a record, after one with the ceilings; invalid figures are left out */
+    HOPMLA_EXPORT_JSONL = 1,    /**< a JSON object a record, with the fields' names; invalid figures are left out. Before
+                                     them one of kind "ceilings" where device or ceilings are given */
     HOPMLA_EXPORT_CSV = 2,      /**< a row a record under one header line; invalid figures are empty */
     HOPMLA_EXPORT_TRACE = 3,    /**< Chrome's trace events, which Perfetto reads: host and device tracks, counters */
     HOPMLA_EXPORT_ROOFLINE = 4, /**< SVG: intensity against FLOP/s with the ceilings as roofs */
@@ -330,8 +331,9 @@ HOPMLA_API hopmla_status hopmla_export_records(int32_t format, const hopmla_reco
                                                uint64_t count, const hopmla_export_options *options,
                                                hopmla_error *error);
 
-/** Writes OpenMetrics text of a profiler's totals and of a pool's books: monotonic totals and gauges, labels by kind
- * alone. Ends with "# EOF".
+/** Writes OpenMetrics text of a profiler's totals and of a pool's books: monotonic totals, gauges, and a summary of
+ * device times. The only labels are kind and quantile, and device and version of an info metric: the number of lines does
+ * not grow with what a program does. Ends with "# EOF".
  *
  * @param profiler  or NULL
  * @param pool      or NULL
