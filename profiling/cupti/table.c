@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "profiling/cupti/table.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <string.h>
+
+#include "lib/context.h"
+
+enum {
+    LAUNCHES = 1 << 16, /* launches, of anybody in the process, between a launch's first record and its last */
+    THREADS = 256       /* later threads have number 0: their calls are known to be complete once all is settled */
+};
+
+typedef struct call_slot {
+    uint64_t id;
+    uint64_t first;
+    uint64_t last;
+    uint32_t kernels;
+    uint32_t launches;
+    uint32_t returned;
+    uint32_t thread;
+    uint64_t ended; /* mark before which it ended; 0: not yet */
+} call_slot;
+
+/* What came of a launch before it was known whose it is. */
+typedef struct launch_slot {
+    uint32_t launch;
+    uint32_t kernels;
+    uint64_t id; /* 0: not known, or nobody's */
+    uint64_t first;
+    uint64_t last;
+    uint32_t returned;
+    uint32_t reserved;
+} launch_slot;
+
+struct hm_table {
+    pthread_mutex_t lock;
+    uint32_t mask;
+    uint32_t reserved;
+    uint64_t begun;   /* largest id so far */
+    uint64_t mark;    /* the next one, from 1 */
+    uint64_t settled; /* of calls that ended before this mark nothing more will come */
+    uint64_t doubted; /* up to this id something may be missing */
+    uint64_t seen[THREADS];
+    launch_slot launches[LAUNCHES];
+    call_slot calls[];
+};
+
+static uint32_t thread_number(void)
+{
+    static atomic_uint next = 1;
+    static _Thread_local uint32_t own;
+    static _Thread_local int asked;
+    if (!asked) {
+        const uint32_t number = atomic_fetch_add_explicit(&next, 1, memory_order_relaxed);
+        asked = 1;
+        own = number < THREADS ? number : 0;
+    }
+    return own;
+}
+
+static size_t table_bytes(uint32_t calls)
+{
+    return sizeof(hm_table) + calls * sizeof(call_slot);
+}
+
+hm_table *hm_table_create(hopmla_context *context, uint32_t calls)
+{
+    hm_table *table = hm_host_zalloc(context, 1, table_bytes(calls));
+    if (table) {
+        pthread_mutex_init(&table->lock, NULL);
+        table->mask = calls - 1;
+        table->mark = 1;
+    }
+    return table;
+}
+
+void hm_table_destroy(hopmla_context *context, hm_table *table)
+{
+    if (table) {
+        hm_free(context, table, table_bytes(table->mask + 1), HOPMLA_MEMORY_HOST, NULL);
+    }
+}
+
+void hm_table_restart(hm_table *table)
+{
+    pthread_mutex_lock(&table->lock);
+    memset(table->launches, 0, sizeof(table->launches));
+    pthread_mutex_unlock(&table->lock);
+}
+
+void hm_table_begin(hm_table *table, uint64_t id)
+{
+    const uint32_t thread = thread_number();
+    pthread_mutex_lock(&table->lock);
+    table->calls[id & table->mask] = (call_slot){ .id = id, .thread = thread };
+    table->begun = id > table->begun ? id : table->begun;
+    pthread_mutex_unlock(&table->lock);
+}
+
+static call_slot *find_call(hm_table *table, uint64_t id)
+{
+    call_slot *call = &table->calls[id & table->mask];
+    return id && call->id == id ? call : NULL;
+}
+
+void hm_table_end(hm_table *table, uint64_t id)
+{
+    pthread_mutex_lock(&table->lock);
+    call_slot *call = find_call(table, id);
+    if (call) {
+        call->ended = table->mark;
+    }
+    pthread_mutex_unlock(&table->lock);
+}
+
+int hm_table_is_open(hm_table *table, uint64_t id)
+{
+    pthread_mutex_lock(&table->lock);
+    const call_slot *call = find_call(table, id);
+    const int is_open = call && !call->ended;
+    pthread_mutex_unlock(&table->lock);
+    return is_open;
+}
+
+static void add(call_slot *call, uint64_t first, uint64_t last, uint32_t kernels)
+{
+    if (kernels) {
+        call->first = call->kernels && call->first < first ? call->first : first;
+        call->last = call->kernels && call->last > last ? call->last : last;
+        call->kernels += kernels;
+    }
+}
+
+static launch_slot *find_launch(hm_table *table, uint32_t launch)
+{
+    launch_slot *slot = &table->launches[launch % LAUNCHES];
+    if (slot->launch != launch) {
+        *slot = (launch_slot){ .launch = launch };
+    }
+    return slot;
+}
+
+void hm_table_launch(hm_table *table, uint32_t launch, uint64_t id)
+{
+    pthread_mutex_lock(&table->lock);
+    call_slot *call = find_call(table, id);
+    if (call) {
+        launch_slot *slot = find_launch(table, launch);
+        slot->id = id;
+        call->launches++;
+        call->returned += slot->returned;
+        add(call, slot->first, slot->last, slot->kernels);
+        if (call->thread && table->seen[call->thread] < id) {
+            table->seen[call->thread] = id;
+        }
+    }
+    pthread_mutex_unlock(&table->lock);
+}
+
+void hm_table_kernel(hm_table *table, uint32_t launch, uint64_t first, uint64_t last, int64_t shift)
+{
+    if (first == 0 || last < first) {
+        return; /* it has not run to its end */
+    }
+    pthread_mutex_lock(&table->lock);
+    launch_slot *slot = find_launch(table, launch);
+    first += (uint64_t)shift;
+    last += (uint64_t)shift;
+    if (slot->id) {
+        call_slot *call = find_call(table, slot->id);
+        if (call) {
+            add(call, first, last, 1);
+        }
+    } else {
+        slot->first = slot->kernels && slot->first < first ? slot->first : first;
+        slot->last = slot->kernels && slot->last > last ? slot->last : last;
+        slot->kernels++;
+    }
+    pthread_mutex_unlock(&table->lock);
+}
+
+void hm_table_returned(hm_table *table, uint32_t launch)
+{
+    pthread_mutex_lock(&table->lock);
+    launch_slot *slot = find_launch(table, launch);
+    call_slot *call = find_call(table, slot->id);
+    if (call) {
+        call->returned++;
+    } else {
+        slot->returned++;
+    }
+    pthread_mutex_unlock(&table->lock);
+}
+
+void hm_table_dropped(hm_table *table)
+{
+    pthread_mutex_lock(&table->lock);
+    table->doubted = table->begun;
+    pthread_mutex_unlock(&table->lock);
+}
+
+uint64_t hm_table_mark(hm_table *table)
+{
+    pthread_mutex_lock(&table->lock);
+    const uint64_t mark = table->mark++;
+    pthread_mutex_unlock(&table->lock);
+    return mark;
+}
+
+void hm_table_settle(hm_table *table, uint64_t mark)
+{
+    pthread_mutex_lock(&table->lock);
+    table->settled = mark > table->settled ? mark : table->settled;
+    pthread_mutex_unlock(&table->lock);
+}
+
+/* A thread's records come in the order of its launches, those of a launch from "belongs to" over its kernels to
+ * "returned". So nothing more will come when each launch has returned and a later call of the thread is seen. */
+static int is_complete(const hm_table *table, const call_slot *call)
+{
+    if (call->returned < call->launches || call->kernels < call->launches) {
+        return 0;
+    }
+    return call->ended && (call->ended <= table->settled || (call->thread && table->seen[call->thread] > call->id));
+}
+
+int hm_table_get(hm_table *table, uint64_t id, hm_times *times)
+{
+    int found = -1;
+    pthread_mutex_lock(&table->lock);
+    const call_slot *call = find_call(table, id);
+    if (call && is_complete(table, call)) {
+        *times = (hm_times){ .first = call->first, .last = call->last, .kernels = call->kernels };
+        found = call->kernels ? 1 : -1;
+    } else if (call) {
+        found = id <= table->doubted || (call->ended && call->ended <= table->settled) ? -1 : 0;
+    }
+    pthread_mutex_unlock(&table->lock);
+    return found;
+}
