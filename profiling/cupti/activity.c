@@ -78,6 +78,7 @@ static void take_record(hm_table *table, const CUpti_Activity *record, int64_t s
         break;
     }
     case CUPTI_ACTIVITY_KIND_DRIVER:
+    case CUPTI_ACTIVITY_KIND_RUNTIME:
         hm_table_returned(table, ((const CUpti_ActivityAPI *)record)->correlationId);
         break;
     default:
@@ -188,21 +189,37 @@ static int subscribe(hm_activity *activity, char *reason)
     return code == CUPTI_SUCCESS;
 }
 
-/* Without the kind DRIVER there are no records of external ids; of its records those of launches will do. */
+static int is_launch(CUpti_CallbackId id)
+{
+    return id == CUPTI_DRIVER_TRACE_CBID_cuLaunchKernelEx || id == CUPTI_DRIVER_TRACE_CBID_cuLaunchKernelEx_ptsz ||
+           id == CUPTI_DRIVER_TRACE_CBID_cuGraphLaunch || id == CUPTI_DRIVER_TRACE_CBID_cuGraphLaunch_ptsz;
+}
+
+static int is_runtime_launch(CUpti_CallbackId id)
+{
+    return id == CUPTI_RUNTIME_TRACE_CBID_cudaGraphLaunch_v10000 ||
+           id == CUPTI_RUNTIME_TRACE_CBID_cudaGraphLaunch_ptsz_v10000;
+}
+
+/* There are records of external ids for functions only of which there are records too: the kinds DRIVER, for the library's
+ * own launches, and RUNTIME, for graphs that an engine launches through it. Of all others none are needed. */
 static void silence(const hm_cupti_library *cupti)
 {
     for (CUpti_CallbackId id = 1; cupti->cuptiActivityEnableDriverApi && id < CUPTI_DRIVER_TRACE_CBID_SIZE; id++) {
-        const int is_launch =
-            id == CUPTI_DRIVER_TRACE_CBID_cuLaunchKernelEx || id == CUPTI_DRIVER_TRACE_CBID_cuLaunchKernelEx_ptsz ||
-            id == CUPTI_DRIVER_TRACE_CBID_cuGraphLaunch || id == CUPTI_DRIVER_TRACE_CBID_cuGraphLaunch_ptsz;
-        if (!is_launch) {
+        if (!is_launch(id)) {
             cupti->cuptiActivityEnableDriverApi(id, 0);
+        }
+    }
+    for (CUpti_CallbackId id = 1; cupti->cuptiActivityEnableRuntimeApi && id < CUPTI_RUNTIME_TRACE_CBID_SIZE; id++) {
+        if (!is_runtime_launch(id)) {
+            cupti->cuptiActivityEnableRuntimeApi(id, 0);
         }
     }
 }
 
 static const CUpti_ActivityKind kinds[] = { CUPTI_ACTIVITY_KIND_CONCURRENT_KERNEL,
-                                            CUPTI_ACTIVITY_KIND_EXTERNAL_CORRELATION, CUPTI_ACTIVITY_KIND_DRIVER };
+                                            CUPTI_ACTIVITY_KIND_EXTERNAL_CORRELATION, CUPTI_ACTIVITY_KIND_DRIVER,
+                                            CUPTI_ACTIVITY_KIND_RUNTIME };
 
 enum {
     KINDS = sizeof(kinds) / sizeof(kinds[0])
@@ -310,21 +327,10 @@ void hm_activity_stop(hm_activity *activity)
 
 /* Calls. */
 
-/* What the calling thread has pushed and not popped: a launch may end on another thread, or its end may not come. */
-enum {
-    DEPTH = 8
-};
-static _Thread_local struct {
-    const hm_activity *owner;
-    uint64_t ids[DEPTH];
-    int depth;
-} pushed;
-
 static void pop(const hm_activity *activity)
 {
     uint64_t last = 0;
     activity->cupti->cuptiActivityPopExternalCorrelationId(CUPTI_EXTERNAL_CORRELATION_KIND_CUSTOM2, &last);
-    pushed.depth--;
 }
 
 void hm_activity_begin(hm_activity *activity, uint64_t id)
@@ -332,24 +338,18 @@ void hm_activity_begin(hm_activity *activity, uint64_t id)
     if (!atomic_load_explicit(&activity->open, memory_order_relaxed)) {
         return;
     }
-    while (pushed.depth > 0 && (pushed.depth == DEPTH || pushed.owner != activity ||
-                                !hm_table_is_open(activity->table, pushed.ids[pushed.depth - 1]))) {
+    for (uint32_t stale = hm_table_begin(activity->table, id); stale > 0; stale--) {
         pop(activity);
     }
-    hm_table_begin(activity->table, id);
-    if (activity->cupti->cuptiActivityPushExternalCorrelationId(CUPTI_EXTERNAL_CORRELATION_KIND_CUSTOM2, id) ==
-        CUPTI_SUCCESS) {
-        pushed.owner = activity;
-        pushed.ids[pushed.depth++] = id;
-    }
+    activity->cupti->cuptiActivityPushExternalCorrelationId(CUPTI_EXTERNAL_CORRELATION_KIND_CUSTOM2,
+                                                            hm_table_name(activity->table, id));
 }
 
 void hm_activity_end(hm_activity *activity, uint64_t id)
 {
-    if (pushed.depth > 0 && pushed.owner == activity && pushed.ids[pushed.depth - 1] == id) {
+    if (hm_table_end(activity->table, id)) {
         pop(activity);
     }
-    hm_table_end(activity->table, id);
 }
 
 /* Results. */

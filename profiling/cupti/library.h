@@ -33,6 +33,7 @@ enum {
     X(cuptiActivityEnable, HM_NEED_ACTIVITY)                                                                           \
     X(cuptiActivityDisable, HM_NEED_ACTIVITY)                                                                          \
     X(cuptiActivityEnableDriverApi, 0)                                                                                 \
+    X(cuptiActivityEnableRuntimeApi, 0)                                                                                \
     X(cuptiActivityFlushAll, HM_NEED_ACTIVITY)                                                                         \
     X(cuptiActivityGetNextRecord, HM_NEED_ACTIVITY)                                                                    \
     X(cuptiActivityGetNumDroppedRecords, HM_NEED_ACTIVITY)                                                             \

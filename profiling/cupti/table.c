@@ -9,8 +9,19 @@
 
 enum {
     LAUNCHES = 1 << 16, /* launches, of anybody in the process, between a launch's first record and its last */
-    THREADS = 256       /* later threads have number 0: their calls are known to be complete once all is settled */
+    THREADS = 256,      /* calls of further ones are known to be complete once all is settled */
+    DEPTH = 8,          /* names on a thread's stack: more than one are of launches that ended elsewhere */
+    ID_BITS = 40
 };
+
+/* Thread-local variables would need the dynamic linker as one more library, or room that it may not have. */
+typedef struct thread_slot {
+    pthread_t self;
+    uint64_t seen; /* largest id of a call of which records have come */
+    uint64_t stack[DEPTH];
+    uint32_t depth;
+    uint32_t used;
+} thread_slot;
 
 typedef struct call_slot {
     uint64_t id;
@@ -19,8 +30,8 @@ typedef struct call_slot {
     uint32_t kernels;
     uint32_t launches;
     uint32_t returned;
-    uint32_t thread;
-    uint64_t ended; /* mark before which it ended; 0: not yet */
+    uint32_t thread; /* its slot, or THREADS */
+    uint64_t ended;  /* mark before which it ended; 0: not yet */
 } call_slot;
 
 /* What came of a launch before it was known whose it is. */
@@ -42,23 +53,11 @@ struct hm_table {
     uint64_t mark;    /* the next one, from 1 */
     uint64_t settled; /* of calls that ended before this mark nothing more will come */
     uint64_t doubted; /* up to this id something may be missing */
-    uint64_t seen[THREADS];
+    uint64_t number;  /* of the table in the process */
+    thread_slot threads[THREADS];
     launch_slot launches[LAUNCHES];
     call_slot calls[];
 };
-
-static uint32_t thread_number(void)
-{
-    static atomic_uint next = 1;
-    static _Thread_local uint32_t own;
-    static _Thread_local int asked;
-    if (!asked) {
-        const uint32_t number = atomic_fetch_add_explicit(&next, 1, memory_order_relaxed);
-        asked = 1;
-        own = number < THREADS ? number : 0;
-    }
-    return own;
-}
 
 static size_t table_bytes(uint32_t calls)
 {
@@ -67,8 +66,10 @@ static size_t table_bytes(uint32_t calls)
 
 hm_table *hm_table_create(hopmla_context *context, uint32_t calls)
 {
+    static atomic_uint tables;
     hm_table *table = hm_host_zalloc(context, 1, table_bytes(calls));
     if (table) {
+        table->number = atomic_fetch_add_explicit(&tables, 1, memory_order_relaxed);
         pthread_mutex_init(&table->lock, NULL);
         table->mask = calls - 1;
         table->mark = 1;
@@ -90,38 +91,82 @@ void hm_table_restart(hm_table *table)
     pthread_mutex_unlock(&table->lock);
 }
 
-void hm_table_begin(hm_table *table, uint64_t id)
-{
-    const uint32_t thread = thread_number();
-    pthread_mutex_lock(&table->lock);
-    table->calls[id & table->mask] = (call_slot){ .id = id, .thread = thread };
-    table->begun = id > table->begun ? id : table->begun;
-    pthread_mutex_unlock(&table->lock);
-}
-
 static call_slot *find_call(hm_table *table, uint64_t id)
 {
     call_slot *call = &table->calls[id & table->mask];
     return id && call->id == id ? call : NULL;
 }
 
-void hm_table_end(hm_table *table, uint64_t id)
+uint64_t hm_table_name(const hm_table *table, uint64_t id)
 {
+    return (table->number << ID_BITS) | id;
+}
+
+/* The calling thread's, or THREADS when there is no room. A later thread may be taken for one that has ended, whose stack
+ * is gone with it: popping an empty stack does no harm. */
+static uint32_t find_thread(hm_table *table)
+{
+    const pthread_t self = pthread_self();
+    for (uint32_t i = 0; i < THREADS; i++) {
+        thread_slot *slot = &table->threads[i];
+        if (!slot->used) {
+            slot->used = 1;
+            slot->self = self;
+            return i;
+        }
+        if (pthread_equal(slot->self, self)) {
+            return i;
+        }
+    }
+    return THREADS;
+}
+
+/* Room for one more, and no name below it of a call that is over. */
+static uint32_t clear_stack(hm_table *table, thread_slot *thread)
+{
+    const uint32_t depth = thread->depth;
+    while (thread->depth > 0) {
+        const call_slot *call = find_call(table, thread->stack[thread->depth - 1]);
+        if (thread->depth < DEPTH && call && !call->ended) {
+            break;
+        }
+        thread->depth--;
+    }
+    return depth - thread->depth;
+}
+
+uint32_t hm_table_begin(hm_table *table, uint64_t id)
+{
+    uint32_t stale = 0;
     pthread_mutex_lock(&table->lock);
+    const uint32_t at = find_thread(table);
+    if (at < THREADS) {
+        thread_slot *thread = &table->threads[at];
+        stale = clear_stack(table, thread);
+        thread->stack[thread->depth++] = id;
+    }
+    table->calls[id & table->mask] = (call_slot){ .id = id, .thread = at };
+    table->begun = id > table->begun ? id : table->begun;
+    pthread_mutex_unlock(&table->lock);
+    return stale;
+}
+
+int hm_table_end(hm_table *table, uint64_t id)
+{
+    int is_top = 1;
+    pthread_mutex_lock(&table->lock);
+    const uint32_t at = find_thread(table);
+    if (at < THREADS) {
+        thread_slot *thread = &table->threads[at];
+        is_top = thread->depth > 0 && thread->stack[thread->depth - 1] == id;
+        thread->depth -= (uint32_t)is_top;
+    }
     call_slot *call = find_call(table, id);
     if (call) {
         call->ended = table->mark;
     }
     pthread_mutex_unlock(&table->lock);
-}
-
-int hm_table_is_open(hm_table *table, uint64_t id)
-{
-    pthread_mutex_lock(&table->lock);
-    const call_slot *call = find_call(table, id);
-    const int is_open = call && !call->ended;
-    pthread_mutex_unlock(&table->lock);
-    return is_open;
+    return is_top;
 }
 
 static void add(call_slot *call, uint64_t first, uint64_t last, uint32_t kernels)
@@ -142,18 +187,19 @@ static launch_slot *find_launch(hm_table *table, uint32_t launch)
     return slot;
 }
 
-void hm_table_launch(hm_table *table, uint32_t launch, uint64_t id)
+void hm_table_launch(hm_table *table, uint32_t launch, uint64_t name)
 {
+    const uint64_t id = name & ((UINT64_C(1) << ID_BITS) - 1);
     pthread_mutex_lock(&table->lock);
     call_slot *call = find_call(table, id);
-    if (call) {
+    if (call && name == hm_table_name(table, id)) {
         launch_slot *slot = find_launch(table, launch);
         slot->id = id;
         call->launches++;
         call->returned += slot->returned;
         add(call, slot->first, slot->last, slot->kernels);
-        if (call->thread && table->seen[call->thread] < id) {
-            table->seen[call->thread] = id;
+        if (call->thread < THREADS && table->threads[call->thread].seen < id) {
+            table->threads[call->thread].seen = id;
         }
     }
     pthread_mutex_unlock(&table->lock);
@@ -217,13 +263,12 @@ void hm_table_settle(hm_table *table, uint64_t mark)
 }
 
 /* A thread's records come in the order of its launches, those of a launch from "belongs to" over its kernels to
- * "returned". So nothing more will come when each launch has returned and a later call of the thread is seen. */
+ * "returned". So nothing more will come when each launch has returned and a later call of the thread is seen. A launch
+ * through the runtime may be there twice, with its kernels once. */
 static int is_complete(const hm_table *table, const call_slot *call)
 {
-    if (call->returned < call->launches || call->kernels < call->launches) {
-        return 0;
-    }
-    return call->ended && (call->ended <= table->settled || (call->thread && table->seen[call->thread] > call->id));
+    return call->ended && call->returned >= call->launches &&
+           (call->ended <= table->settled || (call->thread < THREADS && table->threads[call->thread].seen > call->id));
 }
 
 int hm_table_get(hm_table *table, uint64_t id, hm_times *times)

@@ -27,15 +27,18 @@ void hm_table_destroy(hopmla_context *context, hm_table *table);
 /** A new session, in which launches are numbered anew. Calls keep what they have. */
 void hm_table_restart(hm_table *table);
 
-/** A call begins on the calling thread, and ends. */
-void hm_table_begin(hm_table *table, uint64_t id);
-void hm_table_end(hm_table *table, uint64_t id);
+/** The number by which a call's launches are known outside: no other table of the process has it. */
+uint64_t hm_table_name(const hm_table *table, uint64_t id);
 
-/** Whether it has begun and not ended. */
-int hm_table_is_open(hm_table *table, uint64_t id);
+/** A call begins on the calling thread, which pushes its name on CUPTI's stack of it.
+ * @return how many names are to be popped before: of calls whose end did not come here */
+uint32_t hm_table_begin(hm_table *table, uint64_t id);
+
+/** It ends. @return 1 when its name is on top of the calling thread's stack, to be popped */
+int hm_table_end(hm_table *table, uint64_t id);
 
 /** Activity records. Times are shifted by `shift` ns to the host's clock. */
-void hm_table_launch(hm_table *table, uint32_t launch, uint64_t id);
+void hm_table_launch(hm_table *table, uint32_t launch, uint64_t name);
 void hm_table_kernel(hm_table *table, uint32_t launch, uint64_t first, uint64_t last, int64_t shift);
 void hm_table_returned(hm_table *table, uint32_t launch);
 
