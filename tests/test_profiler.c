@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 
+#include "tests/cpu_context.h"
 #include "tests/fake_backend.h"
 #include "tests/observed.h"
 
@@ -30,16 +31,6 @@ static int tear_down(void **state)
     free(w);
     return 0;
 }
-
-#define assert_fails(call, expected, words)                                                                            \
-    do {                                                                                                               \
-        hopmla_error error = HOPMLA_ERROR_INIT;                                                                        \
-        assert_int_equal(call, expected);                                                                              \
-        assert_int_equal(error.status, expected);                                                                      \
-        if (!strstr(error.message, words)) {                                                                           \
-            fail_msg("\"%s\" does not say \"%s\"", error.message, words);                                              \
-        }                                                                                                              \
-    } while (0)
 
 /* Creation. */
 

@@ -19,7 +19,7 @@
  * what does not fit is dropped and counted. With no profiler started a call makes one relaxed atomic load more.
  *
  * NVTX ranges need no profiler: domain "hopmla", ranges append, decode, gather, update and launch, whenever a tool that
- * listens was there when the context was created.
+ * listens was there when the context was created. A launch of a graph with calls of one kind is a range of that kind.
  *
  * Calls made while their stream is being captured run nothing and make no record; graph launches are recorded between
  * hopmla_plan_launch_begin and hopmla_plan_launch_end. Calls that fail make no record.
