@@ -341,8 +341,11 @@ void hm_activity_begin(hm_activity *activity, uint64_t id)
     for (uint32_t stale = hm_table_begin(activity->table, id); stale > 0; stale--) {
         pop(activity);
     }
-    activity->cupti->cuptiActivityPushExternalCorrelationId(CUPTI_EXTERNAL_CORRELATION_KIND_CUSTOM2,
-                                                            hm_table_name(activity->table, id));
+    const uint64_t name = hm_table_name(activity->table, id);
+    if (activity->cupti->cuptiActivityPushExternalCorrelationId(CUPTI_EXTERNAL_CORRELATION_KIND_CUSTOM2, name) !=
+        CUPTI_SUCCESS) {
+        hm_table_not_pushed(activity->table, id);
+    }
 }
 
 void hm_activity_end(hm_activity *activity, uint64_t id)

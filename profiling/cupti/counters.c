@@ -295,6 +295,10 @@ hopmla_status hm_counters_start(hm_counters *counters, char *reason, hopmla_erro
     if (counters->is_open) { /* left over from a stop during a capture */
         close_window(counters);
     }
+    if (counters->has_failed) {
+        hm_window_disable(&counters->window);
+        counters->has_failed = 0;
+    }
     const int code = hm_window_open(&counters->window);
     context->backend->leave(context->device);
     if (code != CUPTI_SUCCESS) {
@@ -302,7 +306,6 @@ hopmla_status hm_counters_start(hm_counters *counters, char *reason, hopmla_erro
         release();
         return HOPMLA_ERROR_DRIVER;
     }
-    counters->has_failed = 0;
     counters->is_open = 1;
     counters->ranges = 0;
     atomic_store(&counters->state, IDLE);

@@ -6,12 +6,14 @@
 #include <string.h>
 
 #include "lib/context.h"
+#include "profiling/observe/observe.h"
 
 enum {
     LAUNCHES = 1 << 16, /* launches, of anybody in the process, between a launch's first record and its last */
     THREADS = 256,      /* calls of further ones are known to be complete once all is settled */
     DEPTH = 8,          /* names on a thread's stack: more than one are of launches that ended elsewhere */
-    ID_BITS = 40
+    ID_BITS = 40,
+    LAST_NS = 1000000000
 };
 
 /* Thread-local variables would need the dynamic linker as one more library, or room that it may not have. */
@@ -32,6 +34,7 @@ typedef struct call_slot {
     uint32_t returned;
     uint32_t thread; /* its slot, or THREADS */
     uint64_t ended;  /* mark before which it ended; 0: not yet */
+    int64_t ended_at;
 } call_slot;
 
 /* What came of a launch before it was known whose it is. */
@@ -151,19 +154,34 @@ uint32_t hm_table_begin(hm_table *table, uint64_t id)
     return stale;
 }
 
+/* Takes the name from the top of the thread's stack, if it is there. */
+static int take_name(hm_table *table, uint64_t id)
+{
+    const uint32_t at = find_thread(table);
+    if (at == THREADS) {
+        return 1;
+    }
+    thread_slot *thread = &table->threads[at];
+    const int is_top = thread->depth > 0 && thread->stack[thread->depth - 1] == id;
+    thread->depth -= (uint32_t)is_top;
+    return is_top;
+}
+
+void hm_table_not_pushed(hm_table *table, uint64_t id)
+{
+    pthread_mutex_lock(&table->lock);
+    take_name(table, id);
+    pthread_mutex_unlock(&table->lock);
+}
+
 int hm_table_end(hm_table *table, uint64_t id)
 {
-    int is_top = 1;
     pthread_mutex_lock(&table->lock);
-    const uint32_t at = find_thread(table);
-    if (at < THREADS) {
-        thread_slot *thread = &table->threads[at];
-        is_top = thread->depth > 0 && thread->stack[thread->depth - 1] == id;
-        thread->depth -= (uint32_t)is_top;
-    }
+    const int is_top = take_name(table, id);
     call_slot *call = find_call(table, id);
     if (call) {
         call->ended = table->mark;
+        call->ended_at = hm_now();
     }
     pthread_mutex_unlock(&table->lock);
     return is_top;
@@ -263,12 +281,20 @@ void hm_table_settle(hm_table *table, uint64_t mark)
 }
 
 /* A thread's records come in the order of its launches, those of a launch from "belongs to" over its kernels to
- * "returned". So nothing more will come when each launch has returned and a later call of the thread is seen. A launch
- * through the runtime may be there twice, with its kernels once. */
+ * "returned". So nothing more will come when each launch has returned and a later call of the thread is seen; or none for
+ * so long that this one is taken for the last. A launch through the runtime may be there twice, with its kernels once. */
 static int is_complete(const hm_table *table, const call_slot *call)
 {
-    return call->ended && call->returned >= call->launches &&
-           (call->ended <= table->settled || (call->thread < THREADS && table->threads[call->thread].seen > call->id));
+    if (!call->ended || call->returned < call->launches) {
+        return 0;
+    }
+    if (call->ended <= table->settled) {
+        return 1;
+    }
+    if (call->thread < THREADS && table->threads[call->thread].seen > call->id) {
+        return 1;
+    }
+    return call->kernels > 0 && hm_now() - call->ended_at > LAST_NS;
 }
 
 int hm_table_get(hm_table *table, uint64_t id, hm_times *times)
@@ -276,11 +302,13 @@ int hm_table_get(hm_table *table, uint64_t id, hm_times *times)
     int found = -1;
     pthread_mutex_lock(&table->lock);
     const call_slot *call = find_call(table, id);
-    if (call && is_complete(table, call)) {
+    if (call && id > table->doubted) {
+        const int is_all = is_complete(table, call);
+        const int is_over = call->ended && call->ended <= table->settled;
+        found = is_all && call->kernels ? 1 : is_all || is_over ? -1 : 0;
+    }
+    if (found == 1) {
         *times = (hm_times){ .first = call->first, .last = call->last, .kernels = call->kernels };
-        found = call->kernels ? 1 : -1;
-    } else if (call) {
-        found = id <= table->doubted || (call->ended && call->ended <= table->settled) ? -1 : 0;
     }
     pthread_mutex_unlock(&table->lock);
     return found;

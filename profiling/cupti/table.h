@@ -34,6 +34,9 @@ uint64_t hm_table_name(const hm_table *table, uint64_t id);
  * @return how many names are to be popped before: of calls whose end did not come here */
 uint32_t hm_table_begin(hm_table *table, uint64_t id);
 
+/** Its name was not pushed after all. */
+void hm_table_not_pushed(hm_table *table, uint64_t id);
+
 /** It ends. @return 1 when its name is on top of the calling thread's stack, to be popped */
 int hm_table_end(hm_table *table, uint64_t id);
 
@@ -42,7 +45,7 @@ void hm_table_launch(hm_table *table, uint32_t launch, uint64_t name);
 void hm_table_kernel(hm_table *table, uint32_t launch, uint64_t first, uint64_t last, int64_t shift);
 void hm_table_returned(hm_table *table, uint32_t launch);
 
-/** Records were dropped: what has not come yet of calls begun so far is not to be trusted. */
+/** Records were dropped: of calls begun so far, and not yet asked for, nobody knows whether theirs are among them. */
 void hm_table_dropped(hm_table *table);
 
 /** A mark between calls that have ended and later ones. */
