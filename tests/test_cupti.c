@@ -10,7 +10,7 @@
 #include <cmocka.h>
 
 #include "fake_cuda.h"
-#include "fake_cupti.h"
+#include "tests/cupti/fake_cupti.h"
 #include "tests/observed.h"
 
 /** @file

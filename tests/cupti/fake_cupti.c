@@ -8,7 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "fake_cupti.h"
+#include "tests/cupti/fake_cupti.h"
 #include "profiling/cupti/library.h"
 
 /** @file
