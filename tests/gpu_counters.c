@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
+#include <dlfcn.h>
 #include <math.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -13,7 +14,8 @@
  * Kernel times and hardware counters on a device, against what shapes say:
  *
  *     gpu_counters                                   the test: 77 where the machine does not give counters
- *     gpu_counters decode B HEADS LENGTH FORMAT MODE  five decodes of a layer each, one JSON object a record.
+ *     gpu_counters decode B HEADS LENGTH FORMAT MODE  five decodes of a layer each in a row, five one at a time, and
+ *                                                    five gathers of a sequence; one JSON object a record.
  *                                                    FORMAT: bf16 or fp16; MODE: none, events, activity, light, full
  *     gpu_counters cost                              what each mode costs a call, and a graph of 61 layers
  *
@@ -62,6 +64,16 @@ static void decode(const world *w, uint32_t layer)
     args.rows = w->shape.batch;
     args.softmax_scale = 0.0721688f;
     MUST(hopmla_decode(w->plan, &args, w->q, NULL, w->out, w->lse, w->stream, &error));
+}
+
+/* The first sequence's rows go where q was. */
+static void gather(const world *w, uint32_t layer)
+{
+    hopmla_gather_args args = HOPMLA_GATHER_ARGS_INIT;
+    const uint64_t most = w->q_bytes / (HOPMLA_QK_DIM * 2);
+    args.layer = layer;
+    args.count = w->shape.length < most ? w->shape.length : most;
+    MUST(hopmla_gather(w->plan, &args, w->q, w->stream, &error));
 }
 
 /* A batch of rows of one length, whose pages hold random bits of moderate numbers. */
@@ -318,6 +330,42 @@ static void check_early(hopmla_context *context)
     drop_world(&w);
 }
 
+/* An engine's graph may be launched through the CUDA runtime, of which this program knows nothing but one function. */
+static void check_runtime_launch(hopmla_context *context)
+{
+    void *runtime = dlopen("libcudart.so.13", RTLD_NOW);
+    int (*launch_graph)(hopmla_graph, hopmla_stream) = NULL;
+    void *symbol = runtime ? dlsym(runtime, "cudaGraphLaunch") : NULL;
+    memcpy(&launch_graph, &symbol, sizeof(symbol));
+    if (!launch_graph) {
+        printf("no CUDA runtime to launch through\n");
+        return;
+    }
+    world w = make_world(context, (shape){ 4, 16, 4096, LAYERS, HOPMLA_KV_BF16 });
+    hopmla_profiler *profiler = make_profiler(context, LIGHT);
+    if (!start(profiler)) {
+        exit(SKIPPED);
+    }
+    hopmla_record records[4];
+    for (int i = 0; i < 4; i++) {
+        hopmla_launch_note note = HOPMLA_LAUNCH_NOTE_INIT;
+        note.decodes = w.shape.layers;
+        MUST(hopmla_plan_launch_begin(w.plan, &note, w.stream, &error));
+        CHECK(launch_graph(w.graph, w.stream) == 0, "cudaGraphLaunch");
+        MUST(hopmla_plan_launch_end(w.plan, w.stream, &error));
+    }
+    const uint32_t n = read_all(profiler, records, 4);
+    CHECK(n == 4, "%u records", n);
+    for (uint32_t i = 0; i < n; i++) {
+        print_record(&records[i]);
+        CHECK(records[i].time_source == HOPMLA_SOURCE_ACTIVITY && records[i].device_ns > LAYERS * 5000, "%lld ns",
+              (long long)records[i].device_ns);
+        CHECK(records[i].valid & HOPMLA_VALID_DRAM, "record %u", i);
+    }
+    hopmla_profiler_destroy(profiler);
+    drop_world(&w);
+}
+
 static void check_busy(hopmla_context *context)
 {
     hopmla_context_options options = HOPMLA_CONTEXT_OPTIONS_INIT;
@@ -415,9 +463,17 @@ static int print_decodes(hopmla_context *context, char **arguments)
         decode(&w, layer);
     }
     MUST(hopmla_stream_synchronize(context, w.stream, &error));
+    for (uint32_t layer = 0; layer < LAYERS; layer++) {
+        decode(&w, layer);
+        MUST(hopmla_stream_synchronize(context, w.stream, &error));
+    }
+    for (uint32_t layer = 0; layer < LAYERS; layer++) {
+        gather(&w, layer);
+        MUST(hopmla_stream_synchronize(context, w.stream, &error));
+    }
     if (profiler) {
-        hopmla_record records[LAYERS];
-        const uint32_t n = read_all(profiler, records, LAYERS);
+        hopmla_record records[3 * LAYERS];
+        const uint32_t n = read_all(profiler, records, 3 * LAYERS);
         for (uint32_t i = 0; i < n; i++) {
             print_record(&records[i]);
         }
@@ -448,6 +504,7 @@ int main(int argc, char **argv)
         check_shape(context, (shape){ 128, 128, 4096, LAYERS, HOPMLA_KV_FP16 });
         check_shape(context, (shape){ 128, 16, 4096, LAYERS, HOPMLA_KV_BF16 });
         check_early(context);
+        check_runtime_launch(context);
         check_busy(context);
     }
     hopmla_context_destroy(context);
