@@ -48,7 +48,7 @@ enum {
 enum {
     HOPMLA_SOURCE_NONE = 0,
     HOPMLA_SOURCE_ANALYTIC = 1, /**< computed from shapes and lengths */
-    HOPMLA_SOURCE_HOST = 2,     /**< the host's monotonic clock: the CPU backend, where a call ends with its work */
+    HOPMLA_SOURCE_HOST = 2,     /**< the time of the call itself: the CPU backend, where a call ends with its work */
     HOPMLA_SOURCE_EVENT = 3,    /**< a pair of CUDA events: a few microseconds too long, for groups of calls */
     HOPMLA_SOURCE_ACTIVITY = 4, /**< CUPTI's kernel times: first start to last end */
     HOPMLA_SOURCE_COUNTER = 5   /**< CUPTI's range profiler: hardware counters */

@@ -112,6 +112,11 @@ static void make_record(const hm_finisher *finisher, const hm_slot *slot, const 
 /* @return 0 when the time is not there yet */
 static int read_time(hm_recorder *recorder, hm_slot *slot, uint64_t position)
 {
+    if (slot->clock == HM_CLOCK_HOST) {
+        slot->device_begin = slot->came;
+        slot->device_ns = slot->host_ns;
+        return 1;
+    }
     if (slot->clock == HM_CLOCK_EVENTS) {
         int64_t begin = 0;
         const int told = hm_event_clock_read(recorder->events, position, &begin, &slot->device_ns);

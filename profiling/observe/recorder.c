@@ -48,7 +48,6 @@ static void begin_clock(hm_recorder *recorder, hm_slot *slot, uint64_t position,
         slot->clock = HM_CLOCK_METER;
     } else if (recorder->host_clock) {
         slot->clock = HM_CLOCK_HOST;
-        slot->device_begin = hm_now();
     } else if (recorder->events &&
                hm_event_clock_begin(recorder->events, position,
                                     atomic_load_explicit(&recorder->taken, memory_order_acquire), stream)) {
@@ -85,11 +84,7 @@ void hm_recorder_end(hm_recorder *recorder, uint64_t position, hopmla_stream str
     if (slot->counted) {
         hm_meter_end(recorder->meter, position);
     }
-    const int64_t now = hm_now();
-    slot->host_ns = now - slot->came;
-    if (slot->clock == HM_CLOCK_HOST) {
-        slot->device_ns = now - slot->device_begin;
-    }
+    slot->host_ns = hm_now() - slot->came;
     if (!succeeded) {
         slot->failed = 1;
         atomic_fetch_add_explicit(&recorder->failed, 1, memory_order_relaxed);

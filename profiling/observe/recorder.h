@@ -21,7 +21,7 @@
 /** What is known of a record's device time; hm_slot.clock. */
 enum {
     HM_CLOCK_NONE = 0,
-    HM_CLOCK_HOST,        /* device_begin and device_ns hold it */
+    HM_CLOCK_HOST,        /* it is the call's own */
     HM_CLOCK_EVENTS,      /* its pair of events will tell */
     HM_CLOCK_EVENTS_READ, /* and has told */
     HM_CLOCK_METER,       /* the meter will tell */

@@ -102,6 +102,7 @@ void hm_totals_get(hm_totals *totals, int32_t kind, uint64_t plan, hopmla_totals
         own->time_p90_ns = percentile(of, 0.9);
         own->time_p99_ns = percentile(of, 0.99);
     }
+    own->struct_size = sizeof(*own);
     own->kind = kind;
     own->plan = plan;
 }

@@ -31,8 +31,7 @@ void hm_totals_init(hm_totals *totals);
 
 void hm_totals_add(hm_totals *totals, const hopmla_record *record);
 
-/** @param plan  number, or 0 for all; zeroes for one that is not among the first ones
- * @param own  all fields but struct_size are set */
+/** @param plan  number, or 0 for all; zeroes for one that is not among the first ones */
 void hm_totals_get(hm_totals *totals, int32_t kind, uint64_t plan, hopmla_totals *own);
 
 #endif
