@@ -11,6 +11,7 @@
 
 #include "fake_cuda.h"
 #include "tests/cupti/fake_cupti.h"
+#include "tests/failing_alloc.h"
 #include "tests/observed.h"
 
 /** @file
@@ -632,6 +633,56 @@ static void test_any_failure(void **state)
     }
 }
 
+/* Allocations fail: a profiler that cannot be made is refused, one that cannot be started fully says so. */
+static void test_no_memory(void **state)
+{
+    (void)state;
+    failing_alloc allocator;
+    int failed = 1;
+    for (int64_t at = 0; failed; at++) {
+        observed o = { 0 };
+        hopmla_context *context = NULL;
+        hopmla_profiler *profiler = NULL;
+        hopmla_context_options options = HOPMLA_CONTEXT_OPTIONS_INIT;
+        hopmla_profiler_options wanted = HOPMLA_PROFILER_OPTIONS_INIT;
+        failing_alloc_init(&allocator);
+        failing_alloc_use(&allocator, &options);
+        options.backend = HOPMLA_BACKEND_CUDA;
+        assert_int_equal(hopmla_context_create(&options, &context, NULL), HOPMLA_OK);
+        observed_create(&o, context);
+        observed_update(&o);
+        wanted.clocks = ACTIVITY;
+        wanted.counters = HOPMLA_COUNTERS_FULL;
+        wanted.capacity = 64;
+        allocator.kinds = FAILING_ALLOC_KIND(HOPMLA_MEMORY_HOST);
+        allocator.counted = 0;
+        allocator.fail_at = at;
+        const hopmla_status status = hopmla_profiler_create(context, &wanted, &profiler, NULL);
+        if (status == HOPMLA_OK) {
+            assert_int_equal(hopmla_profiler_start(profiler, NULL), HOPMLA_OK);
+            const hopmla_profiler_info info = observed_info(profiler);
+            assert_int_equal(info.counters, info.counters_missing[0] ? 0 : HOPMLA_COUNTERS_FULL);
+            assert_int_equal(observed_decode(&o, 0), HOPMLA_OK);
+            finish(profiler);
+            hopmla_record record;
+            assert_int_equal(observed_read(profiler, &record, 1), 1);
+            hopmla_profiler_destroy(profiler);
+        } else {
+            assert_int_equal(status, HOPMLA_ERROR_OUT_OF_HOST_MEMORY);
+            assert_null(profiler);
+        }
+        failed = allocator.failed;
+        allocator.fail_at = -1;
+        assert_true(failed || status == HOPMLA_OK);
+        observed_destroy(&o);
+        assert_int_equal(allocator.live_blocks, 0);
+        assert_int_equal(allocator.bad_frees, 0);
+        failing_alloc_finish(&allocator);
+        assert_int_equal(fake_cupti_live(), 0);
+        assert_true(at < 100);
+    }
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -657,6 +708,7 @@ int main(void)
         TEST(test_two_contexts),
         TEST(test_capture),
         TEST(test_any_failure),
+        TEST(test_no_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL) != 0;
 }
