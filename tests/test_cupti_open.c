@@ -149,7 +149,7 @@ static int not_cupti(void)
 static int too_old(void)
 {
     return missing(getenv("HOPMLA_TEST_CUPTI_OLD"), "version 18) is too old: cuptiSubscribe",
-                   "CUDA 12.8 or later has it");
+                   "CUDA 12.6 or later has it");
 }
 
 /* A folder with a copy of the double, under one of the names that are looked for, and nothing beside it. */

@@ -160,7 +160,7 @@ static void explain_old(const hm_cupti_library *cupti, const char *missing, int 
         snprintf(version, sizeof(version), "version %u", cupti->version);
     }
     snprintf(reason, HM_REASON_BYTES, "%.120s (%s) is too old: %s is missing; CUDA %s or later has it", cupti->path,
-             version, missing, need & HM_NEED_COUNTERS ? "12.8" : "12.0");
+             version, missing, need & HM_NEED_COUNTERS ? "12.6" : "12.0");
 }
 
 int hm_cupti_has(const hm_cupti_library *cupti, int need, char *reason)
