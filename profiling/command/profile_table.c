@@ -4,6 +4,7 @@
 #include "json.h"
 
 #include <math.h>
+#include <string.h>
 
 const char *kind_name(int32_t kind)
 {
@@ -117,9 +118,10 @@ static void print_foot(const profile_result *r)
             "the analytic count; a dash where they were not counted");
     if (!r->has_ceilings)
         puts("% of bound: the ceilings were not measured");
+    bool same = strcmp(i->activity_missing, i->counters_missing) == 0;
     if (i->activity_missing[0] != '\0')
-        printf("no kernel times: %s\n", i->activity_missing);
-    if (i->counters_missing[0] != '\0')
+        printf("no kernel times%s: %s\n", same ? " and no counters" : "", i->activity_missing);
+    if (i->counters_missing[0] != '\0' && !same)
         printf("no counters: %s\n", i->counters_missing);
     if (i->dropped > 0)
         printf("%llu of %llu records were dropped: the ring was full\n", (unsigned long long)i->dropped,
