@@ -196,10 +196,10 @@ static hopmla_profiler *make_profiler(hopmla_context *context, int mode)
         return NULL;
     }
     hopmla_profiler_options options = HOPMLA_PROFILER_OPTIONS_INIT;
-    options.clocks = mode == EVENTS ? HOPMLA_CLOCK_EVENTS : mode >= ACTIVITY ? HOPMLA_CLOCK_ACTIVITY : 0;
-    options.counters = mode == FULL                       ? HOPMLA_COUNTERS_FULL
-                       : mode == LIGHT || mode == SAMPLED ? HOPMLA_COUNTERS_LIGHT
-                                                          : HOPMLA_COUNTERS_NONE;
+    const int is_light = mode == LIGHT || mode == SAMPLED || mode == LIGHT_EVENTS;
+    const int with_events = mode == EVENTS || mode == LIGHT_EVENTS;
+    options.clocks = with_events ? HOPMLA_CLOCK_EVENTS : mode >= ACTIVITY ? HOPMLA_CLOCK_ACTIVITY : 0;
+    options.counters = mode == FULL ? HOPMLA_COUNTERS_FULL : is_light ? HOPMLA_COUNTERS_LIGHT : HOPMLA_COUNTERS_NONE;
     options.sample_period = mode == SAMPLED ? 100 : 1;
     hopmla_profiler *profiler = NULL;
     MUST(hopmla_profiler_create(context, &options, &profiler, &error));
@@ -422,12 +422,15 @@ static void print_cost(hopmla_context *context, int mode, const world *small, co
         MUST(hopmla_stream_synchronize(context, deep->stream, &error));
         step = fmin(step, (now_us() - begun) / LAUNCHES);
         if (profiler) {
+            begun = now_us();
             MUST(hopmla_profiler_finish(profiler, &error));
+            finish = fmin(finish, now_us() - begun);
         }
     }
     printf(
-        "%-10s start %9.0f us, decode: host %8.2f us, all %8.2f us; graph of %u layers: host %8.2f us, all %9.1f us\n",
-        modes[mode], opened, host, all, deep->shape.layers, step_host, step);
+        "%-12s start %7.0f us, decode: host %7.2f us, all %7.2f us; graph of %u layers: host %8.2f us, all %7.1f us; "
+        "finish of %d calls %6.0f us\n",
+        modes[mode], opened, host, all, deep->shape.layers, step_host, step, CALLS + LAUNCHES, profiler ? finish : 0);
     hopmla_profiler_destroy(profiler);
 }
 
