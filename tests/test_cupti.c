@@ -592,6 +592,47 @@ static void test_capture(void **state)
     hopmla_profiler_destroy(profiler);
 }
 
+/* One that the library was asked to begin; and one that is seen by the calls in it. */
+static void test_own_capture(void **state)
+{
+    observed *o = *state;
+    hopmla_record records[4];
+    hopmla_graph graph = NULL;
+    hopmla_profiler *profiler = make(o->context, ACTIVITY, HOPMLA_COUNTERS_FULL, 64);
+    assert_int_equal(hopmla_graph_begin(o->context, o->stream, NULL), HOPMLA_OK);
+    assert_int_equal(hopmla_profiler_start(profiler, NULL), HOPMLA_ERROR_CAPTURE);
+    assert_int_equal(hopmla_graph_end(o->context, o->stream, &graph, NULL), HOPMLA_OK);
+    hopmla_graph_destroy(o->context, graph);
+    assert_int_equal(hopmla_profiler_start(profiler, NULL), HOPMLA_OK);
+    assert_int_equal(observed_decode(o, 0), HOPMLA_OK);
+    assert_int_equal(fake_cupti.pushes, 1);
+    hopmla_stream other = NULL;
+    assert_int_equal(hopmla_stream_create(o->context, &other, NULL), HOPMLA_OK);
+    assert_int_equal(hopmla_graph_begin(o->context, other, NULL), HOPMLA_OK);
+    assert_int_equal(observed_decode(o, 0), HOPMLA_OK); /* not counted: that would break the capture */
+    assert_int_equal(fake_cupti.pushes, 1);
+    hopmla_decode_args args = HOPMLA_DECODE_ARGS_INIT;
+    args.rows = 3, args.softmax_scale = 0.1f;
+    assert_int_equal(hopmla_decode(o->plan, &args, observed_memory, NULL, observed_memory, NULL, other, NULL),
+                     HOPMLA_OK);
+    assert_int_equal(hopmla_graph_end(o->context, other, &graph, NULL), HOPMLA_OK);
+    for (int i = 0; i < 40; i++) { /* more than half of what the ring holds: the window is due */
+        assert_int_equal(observed_decode(o, 0), HOPMLA_OK);
+    }
+    /* Another layer may follow in a capture of the engine's own. */
+    assert_int_equal(observed_read(profiler, records, 4), 0);
+    assert_int_equal(fake_cupti.windows, 1);
+    assert_int_equal(usleep(600000), 0);
+    assert_int_equal(observed_read(profiler, records, 4), 4);
+    assert_int_equal(fake_cupti.windows, 2);
+    assert_true(records[0].valid & HOPMLA_VALID_TENSOR);
+    assert_false(records[1].valid & HOPMLA_VALID_TENSOR);
+    assert_true(records[2].valid & HOPMLA_VALID_TENSOR);
+    hopmla_graph_destroy(o->context, graph);
+    hopmla_stream_destroy(o->context, other);
+    hopmla_profiler_destroy(profiler);
+}
+
 /* Any call of CUPTI fails, once or from then on. */
 
 static void use_all(observed *o, int32_t counters)
@@ -707,6 +748,7 @@ int main(void)
         TEST(test_subscriber),
         TEST(test_two_contexts),
         TEST(test_capture),
+        TEST(test_own_capture),
         TEST(test_any_failure),
         TEST(test_no_memory),
     };

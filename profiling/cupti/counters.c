@@ -15,7 +15,8 @@
 /* Of LIGHT a range takes 8.7 KB, of FULL 50 KB; clearing 512 of LIGHT takes 2 ms. */
 enum {
     LIGHT_RANGES = 512,
-    OTHER_RANGES = 128
+    OTHER_RANGES = 128,
+    CAPTURE_NS = 500000000
 };
 
 /* Who is at the range profiler. */
@@ -246,12 +247,21 @@ static void close_window(hm_counters *counters)
     counters->is_open = 0;
 }
 
-/* What the driver tells: a capture of a blocking stream, which the default stream would disturb. */
+/* What is known: captures that the library was asked to begin, and, as the driver tells, those of blocking streams, which
+ * the default stream would disturb. */
 static int is_capturing(const hm_counters *counters)
 {
-    const hopmla_context *context = counters->context;
+    hopmla_context *context = counters->context;
     int32_t capturing = 0;
-    return context->backend->stream_check(context->device, NULL, &capturing, NULL) != HOPMLA_OK || capturing;
+    return atomic_load_explicit(&context->observers.captures, memory_order_relaxed) > 0 ||
+           context->backend->stream_check(context->device, NULL, &capturing, NULL) != HOPMLA_OK || capturing;
+}
+
+/* Where it can be put off: a graph of many layers is being captured for longer than from one layer to the next. */
+static int may_be_capturing(const hm_counters *counters)
+{
+    const int64_t captured = atomic_load_explicit(&counters->context->observers.captured, memory_order_relaxed);
+    return (captured && hm_now() - captured < CAPTURE_NS) || is_capturing(counters);
 }
 
 /* Nobody begins or ends a range from here on. A range that is open belongs to a launch whose end is still to come, or will
@@ -353,7 +363,7 @@ void hm_counters_collect(hm_counters *counters, uint64_t latest, int must)
         return;
     }
     int next = IDLE;
-    if (is_due(counters, latest, must) && !is_capturing(counters) &&
+    if (is_due(counters, latest, must) && !(must ? is_capturing(counters) : may_be_capturing(counters)) &&
         context->backend->enter(context->device, NULL) == HOPMLA_OK) {
         close_window(counters);
         const int code = counters->has_failed ? CUPTI_SUCCESS : hm_window_open(&counters->window);
@@ -393,7 +403,9 @@ int hm_counters_begin(hm_counters *counters, uint64_t id)
     if (!atomic_compare_exchange_strong(&counters->state, &expected, BUSY)) {
         return 0;
     }
-    if (counters->ranges == counters->window.most_ranges || !push(counters, id)) {
+    const int breaks_captures = counters->window.metrics.set != HOPMLA_COUNTERS_LIGHT;
+    if (counters->ranges == counters->window.most_ranges || (breaks_captures && is_capturing(counters)) ||
+        !push(counters, id)) {
         atomic_store(&counters->state, IDLE);
         return 0;
     }
