@@ -87,6 +87,17 @@ def profile_without_a_device():
     expect("a replay on CUDA is timed by events", result.returncode == 0 and len(lines) == 4
            and all(line["times"].startswith("CUDA events") and line["ms"] > 0 for line in lines[1:]), result)
     ends("and says what CUPTI is missing for", run("profile", "--", *arguments, **others), 0, "/nonexistent/libcupti.so")
+    if not os.environ.get("FAKE_CUPTI"):
+        print("skipped there is no CUPTI without a device")
+        return
+    others["env"]["HOPMLA_CUPTI_PATH"] = os.environ["FAKE_CUPTI"]
+    result = run("profile", "--json", "--", *arguments, "--json", **others)
+    lines = objects(result.stdout)
+    expect("with CUPTI by kernel times and counters", result.returncode == 0 and len(lines) == 4
+           and all(line["times"] == "CUPTI's kernel times" and line["dram_read_ratio"] > 0 and line["l2_ratio"] > 0
+                   for line in lines[1:]) and lines[2]["call"] == "decode" and lines[2]["tensor_ratio"] > 0, result)
+    ends("columns of the hardware", run("profile", "--", *arguments, **others), 0, "DRAM      DRAM        L2    tensor")
+    ends("a metric of one's own", run("profile", "--counters", "dram__bytes_read.sum", "--", *arguments, **others), 0, "decode")
 
 
 def profile_bench(folder):
