@@ -112,6 +112,8 @@ const char *args_parse(const usage *u, int argc, char **argv)
             print_help(u);
             exit(0);
         }
+        if (strcmp(argument, "-o") == 0)
+            argument = "--output";
         if (strncmp(argument, "--", 2) != 0) {
             if (u->positional == NULL || positional != NULL)
                 die_usage(u->command, "unexpected argument '%s'", argument);

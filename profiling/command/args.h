@@ -35,8 +35,8 @@ typedef struct usage {
     const char *details; /* the last paragraph, or NULL */
 } usage;
 
-/** Parses argv[1 …]: "--name value", "--name=value", flags, --help (prints and ends the program), and the positional
- * argument. Anything else ends the program with the usage status. @return the positional argument, or NULL */
+/** Parses argv[1 …]: "--name value", "--name=value", flags, -o for --output, --help (prints and ends the program), and
+ * the positional argument. Anything else ends the program with the usage status. @return the positional argument, or NULL */
 const char *args_parse(const usage *u, int argc, char **argv);
 
 /** Reads the whole number of an option that is not always one; low … high, or the program ends with the usage status. */

@@ -3,6 +3,7 @@
 
 #include "args.h"
 #include "bench_times.h"
+#include "profile.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -91,10 +92,12 @@ static int run(bench *b, const request *q, const bench_suite *suites, bench_time
     if (b->device.info.backend == HOPMLA_BACKEND_CUDA)
         b->nvml = nvml_open(b->device.info.device);
     must(hopmla_measure_ceilings(b->device.context, &b->ceilings, &error), &error, "hopmla_measure_ceilings");
+    profile_open(&b->device, &b->ceilings);
     bench_print_ceilings(b, q->json);
     bench_prepare(b, storage);
     for (int i = 0; i < MAX_SUITES; ++i)
         wrong += run_suite(b, q, &suites[i], times);
+    profile_close();
     bench_finish(b);
     nvml_close(b->nvml);
     if (wrong > 0)
@@ -193,6 +196,8 @@ int bench_main(int argc, char **argv)
                       "FLOPs (2 x 1088 for each query row and visible token) at the measured ceilings in a burst.\n"
                       "A comparison's ratio is the other time over one's own: above 1 is faster than the other." };
     args_parse(&u, argc, argv);
+    if (profile_asked() && (pool || q.results != NULL))
+        die_usage("profile", "bench --pool and --results make no calls to profile");
     if (pool)
         return bench_pool(q.backend == HOPMLA_BACKEND_AUTO ? HOPMLA_BACKEND_CPU : q.backend, q.json, pages, context);
     return bench_rows(&b, &q);

@@ -67,12 +67,14 @@ typedef struct bench_power {
 typedef struct bench_result {
     uint32_t layers;
     double mean_len;
-    work work; /* of one layer */
-    double us; /* median of one layer */
+    work work;         /* of one layer */
+    double read_bytes; /* of these, KV and queries */
+    double us;         /* median of one layer */
     bench_power power;
     double bound_us;
-    double error; /* largest error of one sampled row and head, scaled as in tolerance.h */
-    bool right;   /* whether it is within tolerance */
+    double error;          /* largest error of one sampled row and head, scaled as in tolerance.h */
+    bool right;            /* whether it is within tolerance */
+    hopmla_totals watched; /* under `hopmla profile`: what the profiler saw of replays apart */
 } bench_result;
 
 /** Layers that a row's graph has: at most max_layers, and as many as the memory for KV holds. */

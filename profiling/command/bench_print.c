@@ -2,7 +2,10 @@
 #include "bench.h"
 
 #include "json.h"
+#include "profile.h"
+#include "profile_table.h"
 
+#include <math.h>
 #include <stdio.h>
 
 /** "131072 tokens", or what stands for it. */
@@ -38,8 +41,41 @@ void bench_print_ceilings(const bench *b, bool json)
            "us a layer", "bound", "fraction", "GB/s", "TFLOP/s", "error");
     if (b->steady)
         printf(" %11s %11s %9s %6s %6s", "burst us", "steady us", "TFLOP/s", "MHz", "W");
+    if (profile_asked())
+        printf(" %11s %9s %9s %9s", "watched us", "read/an.", "L2/an.", "tensor/an.");
     putchar('\n');
     fflush(stdout);
+}
+
+/** Microseconds of a layer as the profiler saw them; NAN where it gave no times. */
+static double watched_us(const hopmla_totals *t)
+{
+    double layers = t->records > 0 ? (double)t->calls / (double)t->records : 1;
+    return t->timed > 0 ? (double)t->time_ns / 1e3 / (double)t->timed / layers : NAN;
+}
+
+/** Bytes that the hardware read from memory over those that have to be read once: KV and queries. 1 is perfect where the
+ * KV is cold; NAN where nothing was counted. */
+static double read_ratio(const bench_result *r)
+{
+    const hopmla_totals *t = &r->watched;
+    return t->counted > 0 ? (double)t->dram_read_bytes / ((double)t->counted * r->layers * r->read_bytes) : NAN;
+}
+
+static void print_watched(json_writer *w, const bench_result *r)
+{
+    const hopmla_totals *t = &r->watched;
+    const struct {
+        const char *name;
+        double value;
+    } figures[] = { { "watched_us", watched_us(t) },
+                    { "read_ratio", read_ratio(r) },
+                    { "l2_ratio", totals_l2_ratio(t) },
+                    { "tensor_ratio", totals_tensor_ratio(t) } };
+    for (int i = 0; i < 4; ++i) {
+        if (!isnan(figures[i].value))
+            json_real(w, figures[i].name, figures[i].value);
+    }
 }
 
 static void print_object(const bench *b, const char *suite, const bench_case *c, const bench_result *r)
@@ -72,6 +108,7 @@ static void print_object(const bench *b, const char *suite, const bench_case *c,
         json_real(&w, "steady_mhz", p->reading.sm_mhz);
         json_real(&w, "steady_watts", p->reading.watts);
     }
+    print_watched(&w, r);
     json_real(&w, "error", r->error);
     json_bool(&w, "right", r->right);
     json_end(&w);
@@ -91,6 +128,12 @@ void bench_print_row(const bench *b, const char *suite, const bench_case *c, con
         printf(" %11.2f %11.2f %9.3f", r->power.burst_us, r->power.steady_us, r->work.flops / r->power.steady_us / 1e6);
     if (r->power.reading.watts > 0)
         printf(" %6.0f %6.0f", r->power.reading.sm_mhz, r->power.reading.watts);
+    if (profile_asked()) {
+        print_figure(11, 2, watched_us(&r->watched));
+        print_figure(9, 3, read_ratio(r));
+        print_figure(9, 3, totals_l2_ratio(&r->watched));
+        print_figure(9, 3, totals_tensor_ratio(&r->watched));
+    }
     puts(r->right ? "" : "  WRONG");
     fflush(stdout);
 }

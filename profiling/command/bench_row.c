@@ -3,6 +3,7 @@
 
 #include "bench_verify.h"
 #include "meter.h"
+#include "profile.h"
 #include "random.h"
 
 #include <math.h>
@@ -16,6 +17,7 @@ enum {
     SEED_BYTES = 64 << 20,   /* random values that fill the storage again and again */
     FLUSH_BYTES = 256 << 20, /* more than any cache */
     BURST = 16,              /* replays enqueued at one time */
+    WATCHED = 3,             /* replays under `hopmla profile`, of which each layer's decode counts */
     POWER_ROWS = 64,         /* heads × query tokens from which on power may limit the clock */
     PAUSE_NS = 200000000     /* after which the clock is high again */
 };
@@ -86,6 +88,7 @@ typedef struct row {
     block lse;
     hopmla_event begin[BURST];
     hopmla_event end[BURST];
+    uint32_t layers; /* of the graph */
     bool flush;
 } row;
 
@@ -186,7 +189,7 @@ static void replay(bench *b, row *r, uint32_t count, double *us)
         if (r->flush)
             device_fill(d, b->flush.memory, (uint8_t)i, FLUSH_BYTES);
         MUST(hopmla_event_record, d->context, r->begin[i], d->stream);
-        MUST(hopmla_graph_launch, d->context, r->graph, d->stream);
+        profile_launch(d, r->plan, r->graph, 0, r->layers);
         MUST(hopmla_event_record, d->context, r->end[i], d->stream);
     }
     device_synchronize(d);
@@ -227,6 +230,19 @@ static bench_power measure_power(bench *b, row *r, uint32_t layers)
     return p;
 }
 
+/** Replays under the profiler, apart from those that were timed. */
+static hopmla_totals watch(bench *b, row *r)
+{
+    double us[WATCHED];
+    hopmla_totals before = profile_totals(HOPMLA_CALL_DECODE);
+    profile_start();
+    replay(b, r, WATCHED, us);
+    profile_stop();
+    hopmla_totals since = profile_since(&before);
+    profile_drain();
+    return since;
+}
+
 static void give_back(bench *b, row *r)
 {
     for (int i = 0; i < BURST; ++i) {
@@ -248,11 +264,14 @@ bench_result bench_measure(bench *b, const bench_case *c)
     hopmla_error error = HOPMLA_ERROR_INIT;
     device *d = &b->device;
     bench_result result = { .layers = bench_layers(b, c), .mean_len = bench_mean_len(c) };
-    row r = { .seqs = must_alloc(c->b * sizeof(hopmla_seq)), .q_lens = must_alloc(c->b * sizeof(uint32_t)) };
+    row r = { .seqs = must_alloc(c->b * sizeof(hopmla_seq)),
+              .q_lens = must_alloc(c->b * sizeof(uint32_t)),
+              .layers = result.layers };
     for (uint32_t i = 0; i < c->b; ++i) {
         r.q_lens[i] = c->s_q;
         work_add(&result.work, c->h, c->s_q, c->lens[i]);
     }
+    result.read_bytes = result.work.bytes - 2.0 * c->b * c->s_q * c->h * HOPMLA_LATENT_DIM; /* less the outputs */
     result.bound_us = 1e6 * work_bound(result.work, b->ceilings.read_bytes_per_second, peak_flops(&b->ceilings));
     make_pool(b, c, &r, result.layers);
     make_plan(b, c, &r);
@@ -271,6 +290,8 @@ bench_result bench_measure(bench *b, const bench_case *c)
     result.us = measure(b, &r, b->seconds) / result.layers;
     if (b->steady && (uint64_t)c->h * c->s_q >= POWER_ROWS)
         result.power = measure_power(b, &r, result.layers);
+    if (profile_asked())
+        result.watched = watch(b, &r);
     const bench_sample sample = { d, r.plan, c, result.layers - 1, r.q.memory, r.out.memory };
     result.right = bench_verify(&sample, &result.error);
     MUST(hopmla_plan_end, r.plan, d->stream);
