@@ -122,7 +122,7 @@ HOPMLA_API void hopmla_profiler_destroy(hopmla_profiler *profiler);
  * tool such as Nsight, its figures are left out, and hopmla_profiler_describe says so.
  * @return OK, NULL; STATE when this or another profiler of the context is started, or after fork(); BUSY when hardware
  *         counters were promised and another profiler of the process holds them; CAPTURE when it is known that a capture
- *         is under way that they would break. */
+ *         is under way that they would break; and the driver's. */
 HOPMLA_API hopmla_status hopmla_profiler_start(hopmla_profiler *profiler, hopmla_error *error);
 
 /** Stops recording; what was recorded can still be read. A session of counters is not closed during a capture that is known,
