@@ -223,7 +223,7 @@ typedef struct hopmla_record {
 /** Reads records in the order of their calls, finished ones only, and takes them out of the ring. Never waits: what is
  * still running stays for a later read. Counters come in together: those of 512 calls with LIGHT, of 128 with the others,
  * or of fewer when half the ring waits for them. This, as in every function that takes in what has finished, synchronises
- * the device for some 30 ms, and is put off while a capture is known.
+ * the device for some 30 to 60 ms, and is put off while a capture is known.
  *
  * @param records      [capacity] with `record_size` bytes between them; may be NULL when capacity is 0
  * @param record_size  sizeof(hopmla_record) in the caller's header; each record's struct_size says what was written
