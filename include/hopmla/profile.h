@@ -93,8 +93,9 @@ typedef struct hopmla_profiler_options {
                                    two; 0: 65,536. Allocated at creation, 128 bytes each */
     uint32_t flags;           /**< HOPMLA_PROFILER_* bits */
     const char *metrics;      /**< CUSTOM only: CUPTI's names, at most 8, separated by commas; read at creation */
-    const char *cupti_path;   /**< a libcupti.so to open before all others, or NULL: HOPMLA_CUPTI_PATH of the environment,
-                                   one already in the process, the loader's, then the toolkit's usual places */
+    const char *cupti_path;   /**< the libcupti.so to open, or its folder; or NULL: that of HOPMLA_CUPTI_PATH of the
+                                   environment, else one already in the process, the loader's, the toolkit's. The first
+                                   one that is opened serves the process from then on */
 } hopmla_profiler_options;
 
 #define HOPMLA_PROFILER_OPTIONS_INIT { sizeof(hopmla_profiler_options), 0, HOPMLA_COUNTERS_NONE, 1, 0, 0, 0, 0 }
