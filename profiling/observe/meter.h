@@ -54,7 +54,7 @@ typedef enum hm_answer {
 hopmla_status hm_meter_open(hopmla_context *context, const hopmla_profiler_options *options, uint32_t capacity,
                             hm_meter_offer *offer, hm_meter **meter, hopmla_error *error);
 
-/** A stopped one. */
+/** A stopped one; in a child after fork() any, of which no more than the memory goes. */
 void hm_meter_close(hm_meter *meter);
 
 /** What it gives now, which a start, and a later failure, may have changed. */
