@@ -279,7 +279,7 @@ static void check_shape(hopmla_context *context, shape shape)
             const double kv = (double)r->kv_tokens * 1152 * r->calls;
             print_record(r);
             CHECK(r->time_source == HOPMLA_SOURCE_ACTIVITY && r->device_ns > 1000, "%lld ns", (long long)r->device_ns);
-            CHECK(r->device_begin_ns > r->host_begin_ns && r->device_begin_ns < r->host_begin_ns + 1000000000,
+            CHECK(r->device_begin_ns > r->host_begin_ns - 200000 && r->device_begin_ns < r->host_begin_ns + 1000000000,
                   "%lld ns after its call", (long long)(r->device_begin_ns - r->host_begin_ns));
             CHECK(!(r->valid & HOPMLA_VALID_DRAM) == !counted, "%s, record %u", modes[mode], i);
             if (counted) { /* the first one finds q in DRAM too */
