@@ -51,7 +51,7 @@ bool bench_verify(const bench_sample *s, double *error)
         die("no memory for the reference");
     free(kv);
     tolerance t = { 0 };
-    tolerance_out(&t, HOPMLA_DTYPE_BF16, out, expected, HOPMLA_LATENT_DIM);
+    tolerance_out(&t, HOPMLA_DTYPE_BF16, out, expected, NULL, HOPMLA_LATENT_DIM);
     *error = t.worst_out;
     return tolerance_met(&t);
 }

@@ -211,7 +211,8 @@ int check_main(int argc, char **argv)
         "Runs the conformance suite against a float64 reference. Exit status 0 only if every case passes.",
         options,
         sizeof(options) / sizeof(options[0]),
-        "An output may be off by 8e-4 or by 2.01/128 of itself, the outputs of a case together by 5e-6 in\n"
+        "An output may be off by 8e-4, by 2.01/128 of itself, or by two roundings of the sizes of the\n"
+        "values that it is a mean of, the outputs of a case together by 5e-6 in\n"
         "1 - 2 sum(xy) / sum(x^2 + y^2), a log-sum-exp by 1e-6, by 8.01/65536 of itself, or by 8 * 2^-24 of\n"
         "scale * sum |q k|, a mean over the tokens by their probabilities: what float32 sums of terms that\n"
         "cancel are off by, 7e-8 with the usual inputs. The table's errors are absolute for values up to 1,\n"

@@ -137,26 +137,55 @@ release:
     return result;
 }
 
-int reference_terms(reference_rows rows, const void *user, uint64_t tokens, const float *q, double scale, double lse,
-                    double *terms)
+/** Gives every row and its probability to `add`. */
+static int for_each_row(reference_rows rows, const void *user, uint64_t tokens, const float *q, double scale,
+                        double lse, void (*add)(const float *q, const float *row, double p, double scale, double *sum),
+                        double *sum)
 {
     float *block = malloc(sizeof(float) * REFERENCE_BLOCK * REFERENCE_QK);
     if (block == NULL)
         return -1;
-    *terms = 0.0;
     for (uint64_t first = 0; first < tokens; first += REFERENCE_BLOCK) {
         uint64_t n = tokens - first < REFERENCE_BLOCK ? tokens - first : REFERENCE_BLOCK;
         rows(user, first, n, block);
         for (uint64_t t = 0; t < n; ++t) {
-            double score = 0.0, sizes = 0.0;
-            for (int i = 0; i < REFERENCE_QK; ++i) {
-                double term = (double)q[i] * (double)block[t * REFERENCE_QK + (uint64_t)i];
-                score += term;
-                sizes += fabs(term);
-            }
-            *terms += exp(scale * score - lse) * scale * sizes;
+            const float *row = block + t * REFERENCE_QK;
+            double score = 0.0;
+            for (int i = 0; i < REFERENCE_QK; ++i)
+                score += (double)q[i] * (double)row[i];
+            add(q, row, exp(scale * score - lse), scale, sum);
         }
     }
     free(block);
     return 0;
+}
+
+static void add_terms(const float *q, const float *row, double p, double scale, double *terms)
+{
+    double sizes = 0.0;
+    for (int i = 0; i < REFERENCE_QK; ++i)
+        sizes += fabs((double)q[i] * (double)row[i]);
+    *terms += p * scale * sizes;
+}
+
+int reference_terms(reference_rows rows, const void *user, uint64_t tokens, const float *q, double scale, double lse,
+                    double *terms)
+{
+    *terms = 0.0;
+    return for_each_row(rows, user, tokens, q, scale, lse, add_terms, terms);
+}
+
+static void add_sizes(const float *q, const float *row, double p, double scale, double *sizes)
+{
+    (void)q;
+    (void)scale;
+    for (int i = 0; i < REFERENCE_V; ++i)
+        sizes[i] += p * fabs((double)row[i]);
+}
+
+int reference_sizes(reference_rows rows, const void *user, uint64_t tokens, const float *q, double scale, double lse,
+                    double *sizes)
+{
+    memset(sizes, 0, sizeof(double) * REFERENCE_V);
+    return for_each_row(rows, user, tokens, q, scale, lse, add_sizes, sizes);
 }

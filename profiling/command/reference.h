@@ -36,4 +36,14 @@ int reference_attend(reference_rows rows, const void *user, uint64_t tokens, con
 int reference_terms(reference_rows rows, const void *user, uint64_t tokens, const float *q, double scale, double lse,
                     double *terms);
 
+/** How large the values are that one head's outputs are means of: Σ_t softmax(s)_t · |k_ti|. Errors of rounded
+ * probabilities follow it. 0 without tokens.
+ *
+ * @param q      [576]
+ * @param lse    what reference_attend gave for the head
+ * @param sizes  [512]
+ * @return 0, or -1 when there is no memory. Thread-safe. */
+int reference_sizes(reference_rows rows, const void *user, uint64_t tokens, const float *q, double scale, double lse,
+                    double *sizes);
+
 #endif

@@ -43,7 +43,7 @@ static void compare(void *user, uint64_t i)
     const float *q = window(s, contents_query(s->request, s->position, s->head));
     if (reference_attend(read_rows, s, (uint64_t)s->position + 1, q, 1, s->engine->scale, out, &lse) != 0)
         die("no memory for the reference");
-    tolerance_out(&s->errors, HOPMLA_DTYPE_BF16, s->out, out, HOPMLA_LATENT_DIM);
+    tolerance_out(&s->errors, HOPMLA_DTYPE_BF16, s->out, out, NULL, HOPMLA_LATENT_DIM);
     tolerance_lse(&s->errors, HOPMLA_LSE_NATURAL, s->lse, lse, 0.0); /* contents are well-conditioned */
 }
 

@@ -17,12 +17,19 @@ static void raise_to(double *worst, double error)
         *worst = isnan(error) ? INFINITY : error;
 }
 
-void tolerance_out(tolerance *t, int32_t dtype, const uint16_t *out, const double *reference, uint64_t count)
+bool tolerance_out_near(int32_t dtype, uint16_t out, double reference, double sizes)
+{
+    double error = fabs(half_values(dtype)[out] - reference), u = dtype == HOPMLA_DTYPE_BF16 ? 0x1p-8 : 0x1p-11;
+    return error <= 8e-4 || error <= 2.01 / 128 * fabs(reference) || error <= 2 * u * sizes;
+}
+
+void tolerance_out(tolerance *t, int32_t dtype, const uint16_t *out, const double *reference, const double *sizes,
+                   uint64_t count)
 {
     const float *values = half_values(dtype);
     for (uint64_t i = 0; i < count; ++i) {
         double x = values[out[i]], y = reference[i], error = fabs(x - y);
-        t->bad += !(error <= 8e-4 || error <= 2.01 / 128 * fabs(y));
+        t->bad += !tolerance_out_near(dtype, out[i], y, sizes ? sizes[i] : 0.0);
         raise_to(&t->worst_out, scaled(error, y));
         t->product += 2 * x * y;
         t->squares += x * x + y * y;
