@@ -279,11 +279,12 @@ static void check_shape(hopmla_context *context, shape shape)
             const double kv = (double)r->kv_tokens * 1152 * r->calls;
             print_record(r);
             CHECK(r->time_source == HOPMLA_SOURCE_ACTIVITY && r->device_ns > 1000, "%lld ns", (long long)r->device_ns);
-            CHECK(r->device_begin_ns > r->host_begin_ns && r->device_begin_ns < r->host_begin_ns + 1000000000,
+            CHECK(r->device_begin_ns > r->host_begin_ns - 200000 && r->device_begin_ns < r->host_begin_ns + 1000000000,
                   "%lld ns after its call", (long long)(r->device_begin_ns - r->host_begin_ns));
             CHECK(!(r->valid & HOPMLA_VALID_DRAM) == !counted, "%s, record %u", modes[mode], i);
-            if (counted) {
-                CHECK(is_near((double)r->dram_read_bytes, kv, 1.0, 1.05), "%.4f of %.0f bytes",
+            if (counted) { /* the first one finds q in DRAM too */
+                const double most = i == 0 ? (double)r->bytes : kv;
+                CHECK(is_near((double)r->dram_read_bytes, kv, 1.0, 1.05 * most / kv), "%.4f of %.0f bytes",
                       (double)r->dram_read_bytes / kv, kv);
             }
             if (mode == FULL) {
@@ -327,7 +328,8 @@ static void check_early(hopmla_context *context)
     }
     printf("early: %u of %u before the end, %u without a time, %.2f to %.2f us\n", early, all, untimed, least, most);
     CHECK(all == CALLS && untimed == 0 && early > 0, "%u records", all);
-    CHECK(least > 2 && most < 200, "a call's kernels were taken for another's, or some are missing");
+    /* The host may be held up between a call's two launches. */
+    CHECK(least > 5 && most < 5000, "a call's kernels were taken for another's, or some are missing");
     hopmla_profiler_destroy(profiler);
     drop_world(&w);
 }

@@ -93,8 +93,9 @@ typedef struct hopmla_profiler_options {
                                    two; 0: 65,536. Allocated at creation, 128 bytes each */
     uint32_t flags;           /**< HOPMLA_PROFILER_* bits */
     const char *metrics;      /**< CUSTOM only: CUPTI's names, at most 8, separated by commas; read at creation */
-    const char *cupti_path;   /**< a libcupti.so to open before all others, or NULL: HOPMLA_CUPTI_PATH of the environment,
-                                   one already in the process, the loader's, then the toolkit's usual places */
+    const char *cupti_path;   /**< the libcupti.so to open, or its folder; or NULL: that of HOPMLA_CUPTI_PATH of the
+                                   environment, else one already in the process, the loader's, the toolkit's. The first
+                                   one that is opened serves the process from then on */
 } hopmla_profiler_options;
 
 #define HOPMLA_PROFILER_OPTIONS_INIT { sizeof(hopmla_profiler_options), 0, HOPMLA_COUNTERS_NONE, 1, 0, 0, 0, 0 }
@@ -122,7 +123,7 @@ HOPMLA_API void hopmla_profiler_destroy(hopmla_profiler *profiler);
  * tool such as Nsight, its figures are left out, and hopmla_profiler_describe says so.
  * @return OK, NULL; STATE when this or another profiler of the context is started, or after fork(); BUSY when hardware
  *         counters were promised and another profiler of the process holds them; CAPTURE when it is known that a capture
- *         is under way that they would break. */
+ *         is under way that they would break; and the driver's. */
 HOPMLA_API hopmla_status hopmla_profiler_start(hopmla_profiler *profiler, hopmla_error *error);
 
 /** Stops recording; what was recorded can still be read. A session of counters is not closed during a capture that is known,
@@ -223,7 +224,7 @@ typedef struct hopmla_record {
 /** Reads records in the order of their calls, finished ones only, and takes them out of the ring. Never waits: what is
  * still running stays for a later read. Counters come in together: those of 512 calls with LIGHT, of 128 with the others,
  * or of fewer when half the ring waits for them. This, as in every function that takes in what has finished, synchronises
- * the device for some 30 ms, and is put off while a capture is known.
+ * the device for some 30 to 60 ms, and is put off while a capture is known.
  *
  * @param records      [capacity] with `record_size` bytes between them; may be NULL when capacity is 0
  * @param record_size  sizeof(hopmla_record) in the caller's header; each record's struct_size says what was written

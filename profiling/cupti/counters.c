@@ -175,10 +175,11 @@ void hm_counters_destroy(hm_counters *counters)
         return;
     }
     hopmla_context *context = counters->context;
-    if (counters->is_open) {
+    if (hm_cupti_forked()) {
+        hm_window_forget(&counters->window);
+    } else if (counters->is_open) {
         return; /* closing it would break a capture: the process keeps it, and its counters */
-    }
-    if (counters->window.host || counters->window.config) {
+    } else {
         hm_window_discard(&counters->window);
     }
     hm_free(context, counters->ids, counters->window.most_ranges * sizeof(uint64_t), HOPMLA_MEMORY_HOST, NULL);

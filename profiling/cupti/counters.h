@@ -26,7 +26,7 @@ typedef struct hm_counters hm_counters;
 hopmla_status hm_counters_create(hopmla_context *context, const hm_cupti_library *cupti, const hm_metrics *metrics,
                                  uint32_t calls, hm_counters **counters, char *reason, hopmla_error *error);
 
-/** NULL is allowed. */
+/** NULL is allowed. In a child after fork() it frees memory alone. */
 void hm_counters_destroy(hm_counters *counters);
 
 /** Opens a window.

@@ -75,7 +75,7 @@ typedef struct hm_cupti_library {
 /** The one library of the process, opened by the first call that succeeds and never closed: CUPTI has threads, and copies
  * of it do not see each other. Thread-safe.
  *
- * @param path    the only file that will do, or NULL: that of HOPMLA_CUPTI_PATH, else one that the process has already,
+ * @param path    the only file (or folder) that will do, or NULL: that of HOPMLA_CUPTI_PATH, else one that the process has already,
  *                the loader's, the toolkit's
  * @param reason  [HM_REASON_BYTES] receives why there is none
  * @return NULL when there is none. */

@@ -104,10 +104,10 @@ void hm_meter_close(hm_meter *meter)
 {
     hopmla_context *context = meter->context;
     hm_activity_destroy(meter->activity);
-    if (meter->counters) {
+    if (meter->counters && !hm_cupti_forked()) {
         hm_counters_stop(meter->counters); /* once more, if there was a capture */
-        hm_counters_destroy(meter->counters);
     }
+    hm_counters_destroy(meter->counters);
     hm_free(context, meter, sizeof(*meter), HOPMLA_MEMORY_HOST, NULL);
 }
 

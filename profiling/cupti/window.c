@@ -125,6 +125,19 @@ void hm_window_discard(hm_window *window)
     window->config = NULL;
 }
 
+static void free_image(hm_window *window)
+{
+    hm_free(window->context, window->image, window->image_bytes, HOPMLA_MEMORY_HOST, NULL);
+    window->image = NULL;
+}
+
+void hm_window_forget(hm_window *window)
+{
+    window->host = NULL;
+    hm_window_discard(window);
+    free_image(window);
+}
+
 /* Opening. */
 
 static int make_image(hm_window *window)
@@ -215,8 +228,7 @@ void hm_window_disable(hm_window *window)
         window->cupti->cuptiRangeProfilerDisable(&off);
         window->profiler = NULL;
     }
-    hm_free(window->context, window->image, window->image_bytes, HOPMLA_MEMORY_HOST, NULL);
-    window->image = NULL;
+    free_image(window);
 }
 
 /* Counting. */

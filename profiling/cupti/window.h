@@ -45,6 +45,9 @@ int hm_window_prepare(hm_window *window, size_t device_ordinal);
 int hm_window_configure(hm_window *window, const char *chip);
 void hm_window_discard(hm_window *window);
 
+/** Frees memory alone, of a window that may be open, without CUPTI: in a child after fork(). */
+void hm_window_forget(hm_window *window);
+
 int hm_window_open(hm_window *window);
 int hm_window_push(hm_window *window, const char *name);
 int hm_window_pop(hm_window *window);

@@ -54,7 +54,7 @@ typedef enum hm_answer {
 hopmla_status hm_meter_open(hopmla_context *context, const hopmla_profiler_options *options, uint32_t capacity,
                             hm_meter_offer *offer, hm_meter **meter, hopmla_error *error);
 
-/** A stopped one. */
+/** A stopped one; in a child after fork() any, of which no more than the memory goes. */
 void hm_meter_close(hm_meter *meter);
 
 /** What it gives now, which a start, and a later failure, may have changed. */
@@ -72,7 +72,7 @@ void hm_meter_begin(hm_meter *meter, uint64_t position, const hm_call *call);
 void hm_meter_end(hm_meter *meter, uint64_t position);
 
 /** Gets in what the tool has ready, before a run of questions. Does not wait for the device, but for counters, whose
- * buffer is emptied when it is full: some 30 ms, in which the device is synchronised. */
+ * buffer is emptied when it is full: 30 to 60 ms, in which the device is synchronised. */
 void hm_meter_collect(hm_meter *meter);
 
 /** Called before and after the device is synchronised: gets in all that is left of the calls that had ended before. */

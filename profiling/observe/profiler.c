@@ -279,6 +279,9 @@ void hopmla_profiler_destroy(hopmla_profiler *profiler)
         if (atomic_compare_exchange_strong(&observers->recorder, &own, NULL)) {
             atomic_fetch_and(&observers->bits, ~(unsigned)HM_OBSERVE_RECORD);
         }
+        if (profiler->recorder.meter) {
+            hm_meter_close(profiler->recorder.meter);
+        }
         free_memory(profiler);
         return;
     }

@@ -15,7 +15,7 @@
 
 enum {
     FAKE_KERNEL_NS = 1500, /* between a call's first start and its last end: 2 × FAKE_KERNEL_NS */
-    FAKE_LIVE = 4          /* of fake_cupti.live */
+    FAKE_LIVE_KINDS = 4
 };
 
 typedef struct fake_cupti {
@@ -43,7 +43,7 @@ typedef struct fake_cupti {
     atomic_int externals_left; /* on any stack */
 
     /* What is live: hosts, enabled range profilers, started ones, subscribers. */
-    atomic_int live[FAKE_LIVE];
+    atomic_int live[FAKE_LIVE_KINDS];
 } fake_cupti_state;
 
 extern fake_cupti_state fake_cupti;
@@ -56,5 +56,31 @@ void fake_cupti_fail(const char *name, int32_t at, int32_t code);
 
 /** How much of it is live. */
 int fake_cupti_live(void);
+
+/* Between the files of the fake. */
+
+enum {
+    FAKE_HOSTS,
+    FAKE_ENABLED,
+    FAKE_STARTED,
+    FAKE_SUBSCRIBERS
+};
+
+/** Says what a caller did, and aborts. */
+_Noreturn void fake_cupti_broken(const char *what);
+
+/** The code that a call of the function returns now, CUPTI_SUCCESS for none. */
+int fake_cupti_fault(const char *name);
+
+/** Forgets the calling thread's external ids. */
+void fake_cupti_forget_ids(void);
+
+#define FAKE_CUPTI_ENTER(name)                                                                                         \
+    do {                                                                                                               \
+        const int faulty = fake_cupti_fault(#name);                                                                    \
+        if (faulty) {                                                                                                  \
+            return (CUptiResult)faulty;                                                                                \
+        }                                                                                                              \
+    } while (0)
 
 #endif
