@@ -138,6 +138,39 @@ def cmake(world):
     world.run(world.scratch / "cmake" / "consumer")
 
 
+MESON = """project('consumer', 'c', meson_version: '>=1.0.0', default_options: ['c_std=c11', 'buildtype=debug'])
+executable('consumer', 'consumer.c', dependencies: dependency('hopmla', version: '>=0.1'))
+"""
+WRAP = """[wrap-file]
+directory = hopmla
+
+[provide]
+dependency_names = hopmla
+"""
+
+
+def meson(world):
+    """meson: the installed library, and the repository as a subproject by its wrap."""
+    need("meson", "ninja", "cc", "pkg-config")
+    write_layout(world)
+    project = world.scratch / "meson"
+    (project / "subprojects").mkdir(parents=True)
+    (project / "meson.build").write_text(MESON)
+    (project / "subprojects" / "hopmla.wrap").write_text(WRAP)
+    (project / "subprojects" / "hopmla").symlink_to(ROOT)
+    for name in [HERE / "consumer.c", world.scratch / "layout.h"]:
+        shutil.copy(name, project)
+    for kind, options in {"installed": ["--wrap-mode=nofallback"],
+                          "subproject": ["--force-fallback-for=hopmla", "-Dhopmla:cuda=disabled"]}.items():
+        build = project / kind
+        world.run("meson", "setup", *options, build, project)
+        if (build / "subprojects" / "hopmla").exists() != (kind == "subproject"):
+            raise Fail(f"{kind}: another library was taken")
+        world.run("ninja", "-C", build, "consumer")
+        environment = {"LD_LIBRARY_PATH": ""} if kind == "subproject" else {}
+        world.run(build / "consumer", **environment)
+
+
 def plugins(world):
     """Plugins loaded with RTLD_LOCAL and unloaded, two in one process; dlopen of the library."""
     need("cc", "pkg-config")
@@ -313,7 +346,7 @@ def go_prom(world):
     world.run("go", "test", "./...", cwd=prom)
 
 
-PARTS = [declarations, c_and_cpp, cmake, plugins, c_example, rust, rust_example, rust_build, rust_style, go, go_example,
+PARTS = [declarations, c_and_cpp, cmake, meson, plugins, c_example, rust, rust_example, rust_build, rust_style, go, go_example,
          go_cgocheck, go_build, go_prom]
 
 
