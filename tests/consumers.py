@@ -15,6 +15,9 @@ import sys
 import tempfile
 import time
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "consumers"))
+import fresh  # noqa: E402
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 HERE = ROOT / "tests" / "consumers"
 RUST = ROOT / "bindings" / "rust"
@@ -228,6 +231,19 @@ def rust(world):
     return f"{sum(int(n) for n in re.findall(r'([0-9]+) passed', everything))} tests"
 
 
+def rust_fresh(world):
+    """bindgen makes the same of the installed headers as is checked in."""
+    need("bindgen")
+    try:
+        lines, count = fresh.differences(world.include / "hopmla" / "hopmla.h", world.include,
+                                         RUST / "hopmla-sys" / "src" / "bindings.rs")
+    except subprocess.CalledProcessError as error:
+        raise Skip("bindgen does not run: " + error.stderr.strip().splitlines()[0])
+    if lines or not count:
+        raise Fail("\n".join(lines))
+    return f"{count} declarations"
+
+
 def rust_example(world):
     """The example in Rust."""
     need_cargo(world)
@@ -346,7 +362,7 @@ def go_prom(world):
     world.run("go", "test", "./...", cwd=prom)
 
 
-PARTS = [declarations, c_and_cpp, cmake, meson, plugins, c_example, rust, rust_example, rust_build, rust_style, go, go_example,
+PARTS = [declarations, c_and_cpp, cmake, meson, plugins, c_example, rust, rust_fresh, rust_example, rust_build, rust_style, go, go_example,
          go_cgocheck, go_build, go_prom]
 
 
