@@ -4,6 +4,7 @@
 use crate::callback::{self, Allocator, Callbacks, Installed, LogLevel};
 use crate::error::call;
 use crate::{sys, Ceilings, ContextInfo, Error, Result, Status};
+use std::any::Any;
 use std::ffi::c_void;
 use std::fmt;
 use std::mem::size_of;
@@ -65,6 +66,8 @@ pub struct ContextOptions {
     cpu_threads: i32,
     cpu_isa: CpuIsa,
     cu_context: *mut c_void,
+    /// What has to live as long as the context, for its `cu_context`.
+    pub(crate) keep: Option<Arc<dyn Any + Send + Sync>>,
     callbacks: Callbacks,
 }
 
@@ -83,6 +86,7 @@ impl ContextOptions {
             cpu_threads: 0,
             cpu_isa: CpuIsa::Auto,
             cu_context: ptr::null_mut(),
+            keep: None,
             callbacks: Callbacks::default(),
         }
     }
@@ -167,6 +171,7 @@ impl ContextOptions {
             raw: NonNull::new(raw).ok_or_else(|| Error::new(Status::Internal, "no context came back"))?,
             backend: Backend::Cpu,
             _callbacks: callbacks,
+            _keep: self.keep,
         };
         if inner.describe()?.backend == sys::HOPMLA_BACKEND_CUDA {
             inner.backend = Backend::Cuda;
@@ -186,6 +191,7 @@ struct ContextInner {
     raw: NonNull<sys::hopmla_context>,
     backend: Backend,
     _callbacks: Installed, // dropped after `drop` has run
+    _keep: Option<Arc<dyn Any + Send + Sync>>,
 }
 
 // SAFETY: the context's functions are thread-safe, and so are its callbacks.

@@ -41,6 +41,8 @@ mod batch;
 mod buffer;
 mod callback;
 mod context;
+#[cfg(feature = "cudarc")]
+pub mod cuda;
 mod element;
 mod error;
 mod graph;
@@ -55,6 +57,8 @@ mod stream;
 pub use buffer::{DeviceBuffer, DevicePtr, PinnedBuffer};
 pub use callback::{Allocator, LogLevel, MemoryKind};
 pub use context::{Backend, Context, ContextOptions, CpuIsa};
+#[cfg(feature = "cudarc")]
+pub use cuda::{CudaRead, CudaWrite};
 pub use element::{Bf16, Element, Plain, Source, F16};
 pub use error::{Detail, Error, Result, Status};
 pub use graph::{Event, Graph};

@@ -33,6 +33,11 @@ impl<'p> Step<'p> {
         self.stream
     }
 
+    #[cfg(feature = "cudarc")]
+    pub(crate) fn heads(&self) -> usize {
+        self.plan.heads()
+    }
+
     /// Replaces the batch, within the same step; as [`Plan::begin`].
     pub fn update(&mut self, seqs: &[SeqId], n_append: &[u32], q_lens: &[u32]) -> Result<()> {
         self.plan.update(seqs, n_append, q_lens, self.stream)
