@@ -373,8 +373,28 @@ def go_prom(world):
     world.run("go", "test", "./...", cwd=prom)
 
 
+# ---- What a call costs ----
+
+
+def rust_overhead(world):
+    """What the crate adds to a call."""
+    need_cargo(world)
+    out = world.run("cargo", "bench", "--offline", "--locked", "--bench", "overhead", cwd=RUST)
+    return re.search(r"bare .*", out)[0]
+
+
+def go_overhead(world):
+    """What the Go module adds to a call."""
+    need_go(world)
+    out = world.run("go", "test", "-run", "none", "-bench", "Overhead", "-benchtime", "1x", ".", cwd=GO)
+    figures = re.findall(r"[\d.]+\s(?:ns-more/\S+|ns/C-call)", out)
+    if len(figures) != 4:
+        raise Fail(out)
+    return ", ".join(figures)
+
+
 PARTS = [declarations, c_and_cpp, cmake, meson, plugins, c_example, rust, rust_fresh, rust_example, rust_build, rust_style, go, go_example,
-         go_cgocheck, go_build, go_prom]
+         go_cgocheck, go_build, go_prom, rust_overhead, go_overhead]
 
 
 def main():

@@ -76,6 +76,7 @@ type Plan struct {
 	heads  int
 	stream *Stream // of the last update: kept, so that its handle is not given out again meanwhile
 	open   bool
+	own    *scratch // of calls that a layer makes
 }
 
 // NewPlan creates a plan. Synchronises; not during a capture. A pool holds at most 64 plans.
@@ -89,7 +90,7 @@ func (p *Pool) NewPlan(options PlanOptions) (*Plan, error) {
 		return nil, err
 	}
 	plan := &Plan{handle: handle{p: unsafe.Pointer(made)}, core: p.core.retain(), format: p.format,
-		heads: options.Heads}
+		heads: options.Heads, own: makeScratch()}
 	runtime.SetFinalizer(plan, (*Plan).Close)
 	return plan, nil
 }
@@ -220,8 +221,7 @@ func (p *Plan) withHost(call func(plan *C.hopmla_plan, stream C.hopmla_stream, s
 	if p.stream.isCapturing() {
 		return failf(ErrCapture, "the stream is being captured, and a slice may not be kept for a graph")
 	}
-	s := newScratch()
-	return s.done(call((*C.hopmla_plan)(h), stream, s))
+	return p.own.failure(call((*C.hopmla_plan)(h), stream, p.own))
 }
 
 // Append writes the step's new tokens into one layer of their pages: latent is [tokens, 512], rope [tokens, 64] and rotated
