@@ -19,8 +19,9 @@ from world import Fail, Skip, World  # noqa: E402
 
 PARTS = [in_c.declarations, in_c.c_and_cpp, in_c.cmake, in_c.meson, in_c.plugins, in_c.c_example,
          in_rust.rust, in_rust.rust_fresh, in_rust.rust_example, in_rust.rust_build, in_rust.rust_style,
-         in_rust.rust_mismatch, in_rust.rust_leaks, in_rust.rust_overhead,
-         in_go.go, in_go.go_example, in_go.go_cgocheck, in_go.go_build, in_go.go_mismatch, in_go.go_prom, in_go.go_overhead]
+         in_rust.rust_mismatch, in_rust.rust_leaks, in_rust.rust_overhead, in_rust.rust_readme,
+         in_go.go, in_go.go_example, in_go.go_cgocheck, in_go.go_build, in_go.go_mismatch, in_go.go_prom,
+         in_go.go_overhead, in_go.go_readme]
 
 
 def main():

@@ -109,7 +109,8 @@ def tarball(out, scratch):
             sys.exit(f"{binary.name} asks for glibc {asked_glibc(binary)}, the documents say {newest}")
     environment = {name: value for name, value in os.environ.items() if name != "LD_LIBRARY_PATH"}
     run(command, "info", env=environment)
-    print(run(sys.executable, HERE / "consumers.py", "c_and_cpp", "plugins", tree, env=environment), end="")
+    print(run(sys.executable, HERE / "consumers.py", "c_and_cpp", "plugins", "rust_readme", "go_readme", tree,
+              env=environment), end="")
     return f"library asks for glibc {asked_glibc(library)}, command for {asked_glibc(command)}"
 
 

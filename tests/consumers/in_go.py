@@ -5,6 +5,7 @@ import pathlib
 import re
 import shutil
 
+import readme
 from world import GO, Fail, Skip, compare, expect, fetch, need, of_another_abi, other_abi, with_version
 
 
@@ -100,3 +101,12 @@ def go_overhead(world):
     if len(figures) != 4:
         raise Fail(out)
     return ", ".join(figures)
+
+
+def go_readme(world):
+    """The README's five minutes, typed literally into an empty folder."""
+    need_go(world)
+    script, printed = readme.script("go", world.bindings)
+    folder = world.scratch / "typed-go"
+    folder.mkdir()
+    expect(world.run("sh", "-c", script, cwd=folder), printed)

@@ -5,6 +5,7 @@ import re
 import subprocess
 
 import fresh
+import readme
 from world import RUST, Fail, Skip, compare, expect, fetch, need, of_another_abi, other_abi, with_version
 
 # What libloading, which cudarc needs, asks for.
@@ -112,3 +113,19 @@ def rust_overhead(world):
     need_cargo(world)
     out = world.run("cargo", "bench", "--offline", "--locked", "--bench", "overhead", cwd=RUST)
     return re.search(r"bare .*", out)[0]
+
+
+def rust_readme(world):
+    """The README's five minutes, typed literally into an empty folder."""
+    need_cargo(world)
+    script, printed = readme.script("rust", world.bindings, older=world.rust < (1, 81))
+    folder = world.scratch / "typed-rust"
+    folder.mkdir()
+    try:
+        expect(world.run("sh", "-c", script, cwd=folder), printed)
+    except Fail as failure:
+        unreachable = re.search(r"(?m)^.*(network|download|registry index|Updating).*fail.*$|^.*failed to (fetch|download|query).*$",
+                                str(failure))
+        if not unreachable:
+            raise
+        raise Skip("half cannot be fetched: " + unreachable[0].strip())

@@ -32,6 +32,8 @@ class World:
         self.scratch = scratch
         self.library = next(prefix.rglob("libhopmla.so")).parent
         self.include = prefix / "include"
+        installed = prefix / "share" / "hopmla"  # a package has the bindings, too
+        self.bindings = installed if installed.exists() else ROOT / "bindings"
         self.environment = dict(os.environ, LD_LIBRARY_PATH=str(self.library),
                                 PKG_CONFIG_PATH=str(self.library / "pkgconfig"), CARGO_TARGET_DIR=str(scratch / "cargo"),
                                 GOTOOLCHAIN="local", RUST_BACKTRACE="0")
