@@ -60,6 +60,7 @@ def go_build(world):
     world.run("go", "mod", "tidy", cwd=copy, GOFLAGS="-mod=mod", GOPROXY="off")
     if (copy / "go.mod").read_text() != before:
         raise Fail("go.mod is not tidy")
+    world.run("go", "list", "-deps", "./...", cwd=copy)
     formatter = shutil.which("gofmt")
     if formatter:
         untidy = world.run(formatter, "-l", GO)
@@ -89,6 +90,9 @@ def go_prom(world):
     reason = fetch(world, prom, ["env", "GOPROXY=off", "go", "mod", "download"], ["go", "mod", "download"])
     if reason:
         raise Skip("the modules cannot be fetched: " + reason)
+    if version >= (1, 23):
+        world.run("go", "mod", "tidy", "-diff", cwd=prom)
+    world.run("go", "list", "-deps", "./...", cwd=prom)
     world.run("go", "vet", "./...", cwd=prom)
     world.run("go", "test", "./...", cwd=prom)
 

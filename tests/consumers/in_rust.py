@@ -10,6 +10,8 @@ from world import RUST, Fail, Skip, compare, expect, fetch, need, of_another_abi
 
 # What libloading, which cudarc needs, asks for.
 CUDARC_RUST = (1, 88)
+# From here on cargo packs crates that need each other.
+WORKSPACE_RUST = (1, 90)
 
 
 def need_cargo(world):
@@ -72,7 +74,11 @@ def rust_build(world):
            "ABI is number 99")
     world.run("cargo", "doc", "--offline", "--locked", "--no-deps", *rust_features(world), cwd=RUST, DOCS_RS="1",
               RUSTDOCFLAGS="-D warnings", **nowhere)
-    world.run("cargo", "package", "--offline", "--allow-dirty", "--no-verify", "-p", "hopmla-sys", cwd=RUST)
+    package = ["cargo", "package", "--offline", "--allow-dirty"]
+    if world.rust >= WORKSPACE_RUST:
+        world.run(*package, "--workspace", cwd=RUST)  # and builds what it has packed
+    else:
+        world.run(*package, "--no-verify", "-p", "hopmla-sys", cwd=RUST)
     expect(world.run("cargo", "package", "--offline", "--allow-dirty", "--list", "-p", "hopmla", cwd=RUST), "src/lib.rs")
 
 
