@@ -189,6 +189,8 @@ typedef struct hm_backend {
     hopmla_status (*event_create)(hm_device *device, hopmla_event *event, hopmla_error *error);
     void (*event_destroy)(hm_device *device, hopmla_event event);
     hopmla_status (*event_record)(hm_device *device, hopmla_event event, hopmla_stream stream, hopmla_error *error);
+    /** Whether the event has happened, without waiting. Not affected by, nor breaking, captures under way elsewhere. */
+    hopmla_status (*event_query)(hm_device *device, hopmla_event event, int32_t *happened, hopmla_error *error);
     hopmla_status (*event_synchronize)(hm_device *device, hopmla_event event, hopmla_error *error);
     hopmla_status (*event_elapsed)(hm_device *device, hopmla_event begin, hopmla_event end, double *microseconds,
                                    hopmla_error *error);

@@ -169,6 +169,7 @@ hopmla_status hopmla_context_create(const hopmla_context_options *options, hopml
         hm_free(&first, made, sizeof(*made), HOPMLA_MEMORY_HOST, NULL);
         return status;
     }
+    hm_observers_init(&made->observers);
     *context = made;
     return HOPMLA_OK;
 }

@@ -8,6 +8,7 @@
 #include <stdatomic.h>
 
 #include "kernels/backend.h"
+#include "profiling/observe/observe.h"
 
 struct hopmla_context {
     atomic_uint references;
@@ -19,6 +20,7 @@ struct hopmla_context {
     hopmla_alloc_fn alloc;
     hopmla_free_fn free;
     void *alloc_user;
+    hm_observers observers;
 };
 
 void hm_context_retain(hopmla_context *context);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <stddef.h>
 
+#include "hopmla/profile.h"
 #include "lib/context.h"
 #include "lib/decode_args.h"
 #include "lib/error.h"
@@ -27,6 +28,21 @@ static hopmla_status check_workspace(const hopmla_context *context, const hm_env
     return HOPMLA_OK;
 }
 
+/* The host knows shapes, not lengths. */
+static hm_call describe(const hm_envelope *envelope, int32_t kind, uint32_t rows)
+{
+    return (hm_call){
+        .kind = (uint8_t)kind,
+        .format = (uint8_t)envelope->format,
+        .flags = HM_CALL_RAW,
+        .batch = (uint16_t)envelope->max_batch,
+        .heads = (uint16_t)envelope->heads,
+        .rows = rows,
+        .calls = 1,
+        .page_bytes = HOPMLA_PAGE_TOKENS * HOPMLA_QK_DIM * 2,
+    };
+}
+
 hopmla_status hopmla_decode_paged_workspace(hopmla_context *context, const hopmla_paged_desc *desc, uint64_t *bytes,
                                             hopmla_error *error)
 {
@@ -48,6 +64,7 @@ hopmla_status hopmla_decode_paged_prepare(hopmla_context *context, const hopmla_
 {
     HM_CHECK_ERROR(error);
     HM_CHECK_NULL(context, error);
+    hm_observation seen = hm_observe(&context->observers);
     hopmla_paged_desc own;
     hm_envelope envelope;
     hopmla_status status = hm_paged_desc_read(desc, &own, &envelope, error);
@@ -60,7 +77,7 @@ hopmla_status hopmla_decode_paged_prepare(hopmla_context *context, const hopmla_
     if (status == HOPMLA_OK) {
         status = check_workspace(context, &envelope, workspace, workspace_bytes, error);
     }
-    int32_t capturing;
+    int32_t capturing = 0;
     if (status == HOPMLA_OK) {
         status = context->backend->stream_check(context->device, stream, &capturing, error);
     }
@@ -68,7 +85,15 @@ hopmla_status hopmla_decode_paged_prepare(hopmla_context *context, const hopmla_
         return status;
     }
     const hm_tables tables = { .kv_lens = kv_lens, .q_lens = q_lens, .table_stride = own.table_stride };
-    return context->backend->schedule(context->device, &envelope, &tables, workspace, stream, error);
+    if (seen.bits) {
+        const hm_call call = describe(&envelope, HOPMLA_CALL_UPDATE, envelope.max_batch);
+        hm_observe_begin(&seen, &context->observers, &call, stream, capturing);
+    }
+    status = context->backend->schedule(context->device, &envelope, &tables, workspace, stream, error);
+    if (seen.bits) {
+        hm_observe_end(&seen, &context->observers, stream, status);
+    }
+    return status;
 }
 
 hopmla_status hopmla_decode_paged(hopmla_context *context, const hopmla_paged_desc *desc,
@@ -78,6 +103,7 @@ hopmla_status hopmla_decode_paged(hopmla_context *context, const hopmla_paged_de
 {
     HM_CHECK_ERROR(error);
     HM_CHECK_NULL(context, error);
+    hm_observation seen = hm_observe(&context->observers);
     hopmla_paged_desc own;
     hm_envelope envelope;
     hm_kv kv;
@@ -96,7 +122,7 @@ hopmla_status hopmla_decode_paged(hopmla_context *context, const hopmla_paged_de
     if (status == HOPMLA_OK) {
         status = check_workspace(context, &envelope, workspace, workspace_bytes, error);
     }
-    int32_t capturing;
+    int32_t capturing = 0;
     if (status == HOPMLA_OK) {
         status = context->backend->stream_check(context->device, stream, &capturing, error);
     }
@@ -108,8 +134,16 @@ hopmla_status hopmla_decode_paged(hopmla_context *context, const hopmla_paged_de
         return status;
     }
     const hm_tables tables = { .block_table = block_table, .table_stride = own.table_stride };
-    return context->backend->decode(context->device, &envelope, &kv, &binding, &tables, &decode, workspace, stream,
-                                    error);
+    if (seen.bits) {
+        const hm_call call = describe(&envelope, HOPMLA_CALL_DECODE, decode.rows);
+        hm_observe_begin(&seen, &context->observers, &call, stream, capturing);
+    }
+    status =
+        context->backend->decode(context->device, &envelope, &kv, &binding, &tables, &decode, workspace, stream, error);
+    if (seen.bits) {
+        hm_observe_end(&seen, &context->observers, stream, status);
+    }
+    return status;
 }
 
 hopmla_status hopmla_decode_paged_errors(hopmla_context *context, const void *workspace, uint32_t *word,

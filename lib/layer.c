@@ -11,26 +11,6 @@ enum {
 
 static const int64_t max_span_bytes = INT64_C(1) << 47;
 
-/* A launch that is made now belongs to the open step, on its stream: after the step's end its pages may be another
- * sequence's. A plan without a batch touches no page. */
-static hopmla_status check_stream(const hopmla_plan *plan, hopmla_stream stream, int32_t *capturing,
-                                  hopmla_error *error)
-{
-    const hopmla_context *context = plan->pool->context;
-    const hopmla_status status = context->backend->stream_check(context->device, stream, capturing, error);
-    if (status || *capturing || plan->count == 0) {
-        return status;
-    }
-    if (!plan->steps.open) {
-        return hm_fail(error, HOPMLA_ERROR_STATE, "the plan's step has ended: hopmla_plan_update begins the next");
-    }
-    if (plan->stream != stream) {
-        return hm_fail(error, HOPMLA_ERROR_STATE, "stream is %p, but the plan's step runs on %p", (void *)stream,
-                       (void *)plan->stream);
-    }
-    return HOPMLA_OK;
-}
-
 static hopmla_status check_layer(const hopmla_plan *plan, uint32_t layer, uint32_t reserved, hopmla_error *error)
 {
     if (layer >= plan->kv.layers) {
@@ -127,12 +107,13 @@ hopmla_status hopmla_append(hopmla_plan *plan, const hopmla_append_args *args, c
     HM_CHECK_ERROR(error);
     HM_CHECK_NULL(plan, error);
     HM_CHECK_NULL(args, error);
-    const hopmla_context *context = plan->pool->context;
+    hopmla_context *context = plan->pool->context;
+    hm_observation seen = hm_observe(&context->observers);
     hm_append append;
     int32_t capturing = 0;
     hopmla_status status = read_append(plan, args, latent, rope, &append, error);
     if (status == HOPMLA_OK) {
-        status = check_stream(plan, stream, &capturing, error);
+        status = hm_plan_check_launch(plan, stream, &capturing, error);
     }
     if (status == HOPMLA_OK && !capturing && plan->appended > append.tokens) {
         status =
@@ -142,7 +123,16 @@ hopmla_status hopmla_append(hopmla_plan *plan, const hopmla_append_args *args, c
     if (status || append.tokens == 0) {
         return status;
     }
-    return context->backend->append(context->device, &plan->envelope, &plan->kv, &plan->tables, &append, stream, error);
+    if (seen.bits) {
+        const hm_call call = hm_plan_describe_append(plan, append.layer, append.dtype);
+        hm_observe_begin(&seen, &context->observers, &call, stream, capturing);
+    }
+    status =
+        context->backend->append(context->device, &plan->envelope, &plan->kv, &plan->tables, &append, stream, error);
+    if (seen.bits) {
+        hm_observe_end(&seen, &context->observers, stream, status);
+    }
+    return status;
 }
 
 /* Gather. */
@@ -208,13 +198,14 @@ hopmla_status hopmla_gather(hopmla_plan *plan, const hopmla_gather_args *args, v
     HM_CHECK_ERROR(error);
     HM_CHECK_NULL(plan, error);
     HM_CHECK_NULL(args, error);
-    const hopmla_context *context = plan->pool->context;
+    hopmla_context *context = plan->pool->context;
+    hm_observation seen = hm_observe(&context->observers);
     const uint64_t most = plan->envelope.max_kv_tokens;
     hm_gather gather;
     int32_t capturing = 0;
     hopmla_status status = read_gather(plan, args, destination, &gather, error);
     if (status == HOPMLA_OK) {
-        status = check_stream(plan, stream, &capturing, error);
+        status = hm_plan_check_launch(plan, stream, &capturing, error);
     }
     if (status == HOPMLA_OK && !capturing) {
         status = check_gathered(plan, &gather, error);
@@ -227,7 +218,16 @@ hopmla_status hopmla_gather(hopmla_plan *plan, const hopmla_gather_args *args, v
     if (status || gather.count == 0) {
         return status;
     }
-    return context->backend->gather(context->device, &plan->envelope, &plan->kv, &plan->tables, &gather, stream, error);
+    if (seen.bits) {
+        const hm_call call = hm_plan_describe_gather(plan, gather.layer, gather.count);
+        hm_observe_begin(&seen, &context->observers, &call, stream, capturing);
+    }
+    status =
+        context->backend->gather(context->device, &plan->envelope, &plan->kv, &plan->tables, &gather, stream, error);
+    if (seen.bits) {
+        hm_observe_end(&seen, &context->observers, stream, status);
+    }
+    return status;
 }
 
 /* Decode. */
@@ -237,13 +237,14 @@ hopmla_status hopmla_decode(hopmla_plan *plan, const hopmla_decode_args *args, c
 {
     HM_CHECK_ERROR(error);
     HM_CHECK_NULL(plan, error);
-    const hopmla_context *context = plan->pool->context;
+    hopmla_context *context = plan->pool->context;
+    hm_observation seen = hm_observe(&context->observers);
     hm_decode decode;
     int32_t capturing = 0;
     hopmla_status status =
         hm_decode_args_read(args, &plan->envelope, plan->kv.layers, q, q_rope, out, lse, &decode, error);
     if (status == HOPMLA_OK) {
-        status = check_stream(plan, stream, &capturing, error);
+        status = hm_plan_check_launch(plan, stream, &capturing, error);
     }
     if (status == HOPMLA_OK && !capturing && plan->q_tokens > decode.rows) {
         status = hm_fail_value(error, HOPMLA_ERROR_RANGE, plan->q_tokens,
@@ -252,6 +253,14 @@ hopmla_status hopmla_decode(hopmla_plan *plan, const hopmla_decode_args *args, c
     if (status || decode.rows == 0) {
         return status;
     }
-    return context->backend->decode(context->device, &plan->envelope, &plan->kv, &plan->binding, &plan->tables, &decode,
-                                    plan->workspace, stream, error);
+    if (seen.bits) {
+        const hm_call call = hm_plan_describe_decode(plan, decode.layer, decode.lse != NULL);
+        hm_observe_begin(&seen, &context->observers, &call, stream, capturing);
+    }
+    status = context->backend->decode(context->device, &plan->envelope, &plan->kv, &plan->binding, &plan->tables,
+                                      &decode, plan->workspace, stream, error);
+    if (seen.bits) {
+        hm_observe_end(&seen, &context->observers, stream, status);
+    }
+    return status;
 }

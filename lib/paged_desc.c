@@ -3,13 +3,10 @@
 
 #include "lib/abi.h"
 #include "lib/decode_args.h"
+#include "lib/envelope.h"
 #include "lib/error.h"
 
 enum {
-    MAX_BATCH = 65535,
-    MAX_Q_TOKENS = 1024,
-    MAX_KV_TOKENS = 1 << 20,
-    MAX_HEADS = 256,
     POINTER_ALIGNMENT = 16,
     LATENT_BYTES = HOPMLA_LATENT_DIM * 2,
     ROPE_BYTES = HOPMLA_ROPE_DIM * 2
@@ -18,41 +15,23 @@ enum {
 static const uint64_t max_array_bytes = UINT64_C(1) << 47;
 static const uint64_t max_stride_bytes = UINT64_C(1) << 40; /* what a tensor map can describe */
 
-static hopmla_status check_range(const char *field, uint64_t value, uint64_t lowest, uint64_t highest,
-                                 hopmla_error *error)
-{
-    if (value < lowest || value > highest) {
-        return hm_fail(error, HOPMLA_ERROR_ARGUMENT, "desc.%s is %llu, must be %llu … %llu", field,
-                       (unsigned long long)value, (unsigned long long)lowest, (unsigned long long)highest);
-    }
-    return HOPMLA_OK;
-}
-
 static hopmla_status check_desc(const hopmla_paged_desc *desc, hopmla_error *error)
 {
     if (desc->format != HOPMLA_KV_BF16 && desc->format != HOPMLA_KV_FP16) {
         return hm_fail(error, HOPMLA_ERROR_ENUM, "desc.format is %d, must be HOPMLA_KV_BF16 or HOPMLA_KV_FP16",
                        (int)desc->format);
     }
-    if (desc->lse < HOPMLA_LSE_NATURAL || desc->lse > HOPMLA_LSE_NATURAL_POSINF) {
-        return hm_fail(error, HOPMLA_ERROR_ENUM,
-                       "desc.lse is %d, must be HOPMLA_LSE_NATURAL, _BASE2 or _NATURAL_POSINF", (int)desc->lse);
-    }
-    hopmla_status status = check_range("batch", desc->batch, 1, MAX_BATCH, error);
+    const hm_field fields[] = {
+        { "batch", desc->batch, 1, HM_MAX_BATCH },
+        { "max_q_tokens", desc->max_q_tokens, 1, HM_MAX_Q_TOKENS },
+        { "max_kv_tokens", desc->max_kv_tokens, 1, HM_MAX_KV_TOKENS },
+        { "heads", desc->heads, 1, HM_MAX_HEADS },
+        { "page_tokens", desc->page_tokens, HOPMLA_PAGE_TOKENS, HOPMLA_PAGE_TOKENS },
+        { "pages", desc->pages, 1, INT32_MAX },
+    };
+    hopmla_status status = hm_check_lse("desc", desc->lse, error);
     if (status == HOPMLA_OK) {
-        status = check_range("max_q_tokens", desc->max_q_tokens, 1, MAX_Q_TOKENS, error);
-    }
-    if (status == HOPMLA_OK) {
-        status = check_range("max_kv_tokens", desc->max_kv_tokens, 1, MAX_KV_TOKENS, error);
-    }
-    if (status == HOPMLA_OK) {
-        status = check_range("heads", desc->heads, 1, MAX_HEADS, error);
-    }
-    if (status == HOPMLA_OK) {
-        status = check_range("page_tokens", desc->page_tokens, HOPMLA_PAGE_TOKENS, HOPMLA_PAGE_TOKENS, error);
-    }
-    if (status == HOPMLA_OK) {
-        status = check_range("pages", desc->pages, 1, INT32_MAX, error);
+        status = hm_check_fields("desc", fields, sizeof(fields) / sizeof(fields[0]), error);
     }
     if (status) {
         return status;

@@ -4,6 +4,8 @@
 #include <string.h>
 #include <time.h>
 
+static atomic_uint_fast64_t plans_made; /* in the process */
+
 enum {
     MEMORY_ALIGNMENT = 1024,
     PINNED_ALIGNMENT = 256
@@ -247,6 +249,7 @@ hopmla_status hopmla_plan_create(hopmla_pool *pool, const hopmla_plan_options *o
         goto free_device_memory;
     }
     hm_pool_retain(pool);
+    made->number = atomic_fetch_add_explicit(&plans_made, 1, memory_order_relaxed) + 1;
     *plan = made;
     return HOPMLA_OK;
 
@@ -304,6 +307,9 @@ void hopmla_plan_destroy(hopmla_plan *plan)
         return;
     }
     hopmla_pool *pool = plan->pool;
+    if (plan->launching) {
+        hm_observe_launch_drop(&plan->launch, &pool->context->observers);
+    }
     wait_for_steps(plan);
     give_slot_back(plan);
     free_device_memory(plan);

@@ -9,7 +9,7 @@
  * An update writes the next buffer, and the stream writes the update's number to the staging fence, a word before the
  * buffers, when it has read it. */
 
-#include "hopmla/plan.h"
+#include "hopmla/profile.h"
 #include "lib/pool.h"
 
 enum {
@@ -42,7 +42,7 @@ typedef struct hm_plan_row {
     uint32_t stamp;
     uint32_t sent;
     uint32_t length; /* tokens in this step, up to the batch's count */
-    uint32_t reserved;
+    uint32_t q_len;  /* query tokens, likewise */
 } hm_plan_row;
 
 /** A copy in the update that is being enqueued. */
@@ -52,9 +52,18 @@ typedef struct hm_plan_copy {
     uint32_t reserved;
 } hm_plan_copy;
 
+/** What the step works on, in one layer. */
+typedef struct hm_plan_work {
+    uint64_t step;          /* that this is of */
+    uint64_t kv_tokens;     /* of the rows that decode */
+    uint64_t unique_tokens; /* those that several of them share counted once */
+    uint64_t pairs;         /* of a query token and a token that it sees */
+} hm_plan_work;
+
 struct hopmla_plan {
     hopmla_pool *pool;
-    uint32_t slot; /* in the pool's pins */
+    uint64_t number; /* in the process, from 1 */
+    uint32_t slot;   /* in the pool's pins */
     uint32_t depth;
     hm_envelope envelope;
     hm_plan_sizes sizes;
@@ -78,6 +87,11 @@ struct hopmla_plan {
     uint32_t count; /* the batch */
     uint32_t q_tokens;
     uint32_t appended;
+    uint64_t step; /* updates so far */
+    hm_plan_work work;
+    int32_t launching; /* between the begin and the end of a launch */
+    hopmla_stream launch_stream;
+    hm_observed_launch launch;
 };
 
 /** Reads and checks options. Works on a pool without storage too. */
@@ -101,5 +115,17 @@ void hm_plan_staging_init(hm_staging *staging, uint32_t count);
 /** MISMATCH when the stream is of another context, CAPTURE when it is being captured. */
 hopmla_status hm_plan_check_stream(const hopmla_plan *plan, hopmla_stream stream, const char *function,
                                    hopmla_error *error);
+
+/** OK where a launch may be made now: the stream is the open step's, or is being captured, or the batch is empty. Else
+ * STATE, or MISMATCH. */
+hopmla_status hm_plan_check_launch(const hopmla_plan *plan, hopmla_stream stream, int32_t *capturing,
+                                   hopmla_error *error);
+
+/** Calls of the plan as observers see them; plan_work.c. */
+hm_call hm_plan_describe_append(hopmla_plan *plan, uint32_t layer, int32_t dtype);
+hm_call hm_plan_describe_gather(hopmla_plan *plan, uint32_t layer, uint64_t tokens);
+hm_call hm_plan_describe_decode(hopmla_plan *plan, uint32_t layer, int has_lse);
+hm_call hm_plan_describe_update(hopmla_plan *plan, const hm_staging *staging);
+hm_call hm_plan_describe_launch(hopmla_plan *plan, const hopmla_launch_note *note);
 
 #endif

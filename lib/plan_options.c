@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "lib/abi.h"
+#include "lib/envelope.h"
 #include "lib/plan.h"
 
 enum {
-    MAX_BATCH = 65535,
-    MAX_Q_TOKENS = 1024,
-    MAX_HEADS = 256,
     MAX_DEPTH = 64,
     ARRAY_ALIGNMENT = 256,
     BLOCK_ALIGNMENT = 1024,
     STRIDE_ENTRIES = 4 /* rows of the block table start at multiples of 16 bytes */
 };
+
+_Static_assert((int)HM_MAX_KV_TOKENS == (int)HM_MAX_SEQUENCE_TOKENS,
+               "a plan takes the longest sequence, and none is longer");
 
 hopmla_status hopmla_plan_options_init(hopmla_plan_options *options, uint64_t size)
 {
@@ -18,37 +19,21 @@ hopmla_status hopmla_plan_options_init(hopmla_plan_options *options, uint64_t si
     return hm_abi_init(options, size, &defaults, sizeof(defaults), HM_SIZE_THROUGH(hopmla_plan_options, memory_bytes));
 }
 
-static hopmla_status check_range(const char *name, uint64_t value, uint64_t most, hopmla_error *error)
-{
-    if (value < 1 || value > most) {
-        return hm_fail(error, HOPMLA_ERROR_ARGUMENT, "options.%s is %llu, must be 1 … %llu", name,
-                       (unsigned long long)value, (unsigned long long)most);
-    }
-    return HOPMLA_OK;
-}
-
 static hopmla_status check_options(const hopmla_plan_options *options, hopmla_error *error)
 {
-    const struct {
-        const char *name;
-        uint64_t value;
-        uint64_t most;
-    } ranges[] = {
-        { "max_batch", options->max_batch, MAX_BATCH },
-        { "max_q_tokens", options->max_q_tokens, MAX_Q_TOKENS },
-        { "heads", options->heads, MAX_HEADS },
-        { "max_kv_tokens", options->max_kv_tokens, HM_MAX_SEQUENCE_TOKENS },
-        { "staging_depth", options->staging_depth, MAX_DEPTH },
+    const hm_field fields[] = {
+        { "max_batch", options->max_batch, 1, HM_MAX_BATCH },
+        { "max_q_tokens", options->max_q_tokens, 1, HM_MAX_Q_TOKENS },
+        { "heads", options->heads, 1, HM_MAX_HEADS },
+        { "max_kv_tokens", options->max_kv_tokens, 1, HM_MAX_KV_TOKENS },
+        { "staging_depth", options->staging_depth, 1, MAX_DEPTH },
     };
-    for (size_t i = 0; i < sizeof(ranges) / sizeof(ranges[0]); i++) {
-        const hopmla_status status = check_range(ranges[i].name, ranges[i].value, ranges[i].most, error);
-        if (status) {
-            return status;
-        }
+    hopmla_status status = hm_check_fields("options", fields, sizeof(fields) / sizeof(fields[0]), error);
+    if (status == HOPMLA_OK) {
+        status = hm_check_lse("options", options->lse, error);
     }
-    if (options->lse < HOPMLA_LSE_NATURAL || options->lse > HOPMLA_LSE_NATURAL_POSINF) {
-        return hm_fail(error, HOPMLA_ERROR_ENUM,
-                       "options.lse is %d, must be HOPMLA_LSE_NATURAL, _BASE2 or _NATURAL_POSINF", (int)options->lse);
+    if (status) {
+        return status;
     }
     if (options->reserved) {
         return hm_fail(error, HOPMLA_ERROR_ARGUMENT, "options.reserved is %u, must be 0", options->reserved);

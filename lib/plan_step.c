@@ -17,6 +17,26 @@ hopmla_status hm_plan_check_stream(const hopmla_plan *plan, hopmla_stream stream
     return status;
 }
 
+/* A launch that is made now belongs to the open step, on its stream: after the step's end its pages may be another
+ * sequence's. A plan without a batch touches no page. */
+hopmla_status hm_plan_check_launch(const hopmla_plan *plan, hopmla_stream stream, int32_t *capturing,
+                                   hopmla_error *error)
+{
+    const hopmla_context *context = plan->pool->context;
+    const hopmla_status status = context->backend->stream_check(context->device, stream, capturing, error);
+    if (status || *capturing || plan->count == 0) {
+        return status;
+    }
+    if (!plan->steps.open) {
+        return hm_fail(error, HOPMLA_ERROR_STATE, "the plan's step has ended: hopmla_plan_update begins the next");
+    }
+    if (plan->stream != stream) {
+        return hm_fail(error, HOPMLA_ERROR_STATE, "stream is %p, but the plan's step runs on %p", (void *)stream,
+                       (void *)plan->stream);
+    }
+    return HOPMLA_OK;
+}
+
 void hm_plan_staging_init(hm_staging *staging, uint32_t count)
 {
     const uint64_t rows_at = sizeof(*staging);

@@ -179,6 +179,7 @@ static void book_batch(hopmla_plan *plan, const batch *b, hm_staging *staging)
         hm_sequence *seq = hm_sequences_at(&plan->pool->sequences, b->seqs[i]);
         hm_plan_row *row = &plan->rows[i];
         row->length = seq->committed + appended_by(b, i);
+        row->q_len = queries_of(b, i);
         kv_lens[i] = (int32_t)row->length;
         q_lens[i] = (int32_t)queries_of(b, i);
         queries += queries_of(b, i);
@@ -194,6 +195,7 @@ static void book_batch(hopmla_plan *plan, const batch *b, hm_staging *staging)
     plan->count = b->count;
     plan->q_tokens = queries;
     plan->appended = appended;
+    plan->step++;
 }
 
 /* Afterwards. */
@@ -226,6 +228,13 @@ static void forget_rows(hopmla_plan *plan)
     }
 }
 
+/* The stream gets what was booked. */
+static hopmla_status hand_over(hopmla_plan *plan, const hm_staging *staging, hopmla_stream stream, hopmla_error *error)
+{
+    const hopmla_status status = hm_plan_wait(plan, stream, error);
+    return status ? status : hm_plan_send(plan, staging, stream, error);
+}
+
 static hopmla_status book(hopmla_plan *plan, const batch *b, hopmla_stream stream, hm_staging *staging,
                           hopmla_error *error)
 {
@@ -256,6 +265,8 @@ hopmla_status hopmla_plan_update(hopmla_plan *plan, const hopmla_seq *seqs, cons
     if (count > 0) {
         HM_CHECK_NULL(seqs, error);
     }
+    hm_observers *observers = &plan->pool->context->observers;
+    hm_observation seen = hm_observe(observers);
     hopmla_status status = hm_plan_check_stream(plan, stream, "hopmla_plan_update", error);
     if (status) {
         return status;
@@ -279,9 +290,13 @@ hopmla_status hopmla_plan_update(hopmla_plan *plan, const hopmla_seq *seqs, cons
     if (status) {
         return status;
     }
-    status = hm_plan_wait(plan, stream, error);
-    if (status == HOPMLA_OK) {
-        status = hm_plan_send(plan, staging, stream, error);
+    if (seen.bits) {
+        const hm_call call = hm_plan_describe_update(plan, staging);
+        hm_observe_begin(&seen, observers, &call, stream, 0);
+    }
+    status = hand_over(plan, staging, stream, error);
+    if (seen.bits) {
+        hm_observe_end(&seen, observers, stream, status);
     }
     if (status) {
         forget_rows(plan);

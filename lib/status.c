@@ -56,6 +56,9 @@ static const status_entry entries[] = {
     { HOPMLA_ERROR_DRIVER_STICKY, "DRIVER_STICKY", "The CUDA context is lost: restart the process." },
 
     { HOPMLA_ERROR_INTERNAL, "INTERNAL", "A defect of the library: please report it." },
+
+    { HOPMLA_ERROR_IO, "IO",
+      "A file could not be written or read, hopmla_error.native_code holds errno; or a write callback ended the call." },
 };
 
 static const status_entry *find(hopmla_status status)

@@ -97,6 +97,79 @@ def bench(folder):
                        ('{"b":1,"s_q":1,"h":1,"lens":1}', '"kind" is missing')]:
         cases.write_text(line + "\n")
         ends("bench: " + line, run(*quick, "--cases", str(cases)), 1, f"{cases}:1: {text}")
+    long = "a kind with a name that is longer than most"
+    cases.write_text(json.dumps({"kind": long, "b": 1, "s_q": 4, "h": 16, "lens": 130}) + "\n")
+    result = run(*quick, "--cases", str(cases), "--json", "--steady", "--envelope", "tight")
+    rows = objects("bench --steady", result)
+    expect("bench --steady, --envelope tight, a long kind",
+           result.returncode == 0 and len(rows) == 2 and rows[1]["kind"] == long and rows[1]["burst_us"] > 0
+           and rows[1]["steady_us"] > 0 and rows[1]["envelope"] == 0, result)
+    ends("bench: envelope", run(*quick, "--envelope", "0"), 2, "--envelope: 0 is not between 1")
+    ends("bench: suite", run(*quick, "--suite", "frob"), 2, "'frob' is not one of peers, heads, all")
+    names = [(row["h"], row["suite"]) for row in
+             objects("bench --suite", run(*quick, "--quick", "--suite", "heads", "--only", "b1-q1", "--json"))[1:]]
+    expect("bench --suite", (8, "heads") in names and {h for h, _ in names} <= {8, 20, 96})
+
+
+PEERS = """# a card
+# kind\tb\ts_q\th\tmean_len\tlayers\tbound_us\tone_us\tone_err\ttwo_us
+fixed\t1\t1\t16\t1024\t61\t0.1\t12.0\t1e-3\t10.0
+fixed\t1\t1\t16\t4096\t61\t0.1\t20.0\t1e-3\t-
+varlen\t2\t1\t16\t1500\t61\t0.1\t8.0\t1e-3\t9.0
+mtp\t1\t2\t16\t7\t61\t0.1\t8.0\t1e-3\t9.0
+"""
+
+
+def compare(folder):
+    """Two files of results, neither of them measured here."""
+    ours, peers = folder / "ours.jsonl", folder / "peers.tsv"
+
+    def row(b, length, us, kind="fixed", **more):
+        return json.dumps({"kind": kind, "b": b, "s_q": 1, "h": 16, "mean_len": length, "us": us, **more}) + "\n"
+
+    ours.write_text('{"kind": "ceilings", "read_gbps": null}\n' + row(1, 1024, 99) + row(1, 1024, 5, steady_us=6)
+                    + row(1, 4096, 5.0) + row(2, 1499.6, 16, "varlen") + row(9, 9, 9))
+    peers.write_text(PEERS)
+    result = run("bench", "--results", str(ours), "--against", str(peers), "--json")
+    rows = objects("bench --results", result)
+    expect("the better peer, row by row", result.returncode == 0
+           and [(r["us"], r["other_us"], r["ratio"]) for r in rows[:-1]] == [(5, 10, 2), (5, 20, 4), (16, 8, 0.5)], result)
+    mean = rows[-1] if rows else {}
+    expect("the geometric mean", mean.get("rows") == 3 and abs(mean["ratio"] - 4 ** (1 / 3)) < 1e-4
+           and mean["slower"] == 1 and mean["only_own"] == 1 and mean["only_other"] == 1, result)
+    ends("the comparison's table", run("bench", "--results", str(ours), "--against", str(peers)), 0,
+         "3 rows, geometric mean 1.587, 1 below 1")
+    other = folder / "other.jsonl"
+    other.write_text(row(1, 1024, 10, steady_us=9) + row(1, 4096, 5, right=False))
+    rows = objects("two runs", run("bench", "--results", str(ours), "--against", str(other), "--json"))
+    expect("steady times; wrong results do not count", len(rows) == 2 and rows[0]["steady_ratio"] == 1.5
+           and rows[1]["wrong"] == 1 and rows[1]["rows"] == 1)
+    measured = run("bench", "--backend", "cpu", "--quick", "--only", "b1-q1-h16-l1024", "--seconds", "0", "--layers",
+                   "1", "--json", "--against", str(peers))
+    rows = objects("bench --against", measured)
+    expect("a run against a file", [r["kind"] for r in rows] == ["ceilings", "fixed", "comparison", "comparison mean"])
+    ours.write_text(measured.stdout)
+    ends("what was printed can be read", run("bench", "--results", str(ours), "--against", str(ours)), 0,
+         "1 rows, geometric mean 1.000")
+    ends("results with nothing to compare", run("bench", "--results", str(ours)), 2, "--results needs --against")
+    peers.write_text("# nothing\n")
+    for text, what in [("# nothing\n", "no times in it"),
+                       ("hello\n", ":1: neither JSON nor"),
+                       (PEERS + "fixed\t1\n", ":7: not as many fields"),
+                       (PEERS.replace("12.0", "x"), ":3: a number should be in"),
+                       (PEERS.replace("12.0", "nan"), ":3: a number should be in"),
+                       ("# " + "a\t" * 99, ":1: more columns than"),
+                       (row(1, 1, -1), ':1: the field "us"'),
+                       (row(1, 1, 0), ':1: "us" is 0'),
+                       (row(0, 1, 1), ':1: "b" is 0'),
+                       ('{"b": 1}', ':1: "kind" is missing'),
+                       ('{"kind": tru}', ":1: a number, a string, a word")]:
+        peers.write_text(text)
+        ends(f"results: {text[-20:]!r}", run("bench", "--results", str(ours), "--against", str(peers)), 1, what)
+    ends("results: no file", run("bench", "--results", str(ours), "--against", str(folder / "none")), 1, "none: No such")
+
+
+def books():
     result = run("bench", "--pool", "--pages", "1000", "--json")
     rows = objects("bench --pool", result)
     expect("bench --pool", result.returncode == 0 and len(rows) > 2
@@ -112,6 +185,7 @@ def replay(folder):
     expect("replay serves everything, right and without leaks",
            bool(found) and result.returncode == 0 and found[0]["requests"] == 30 and found[0]["wrong"] == 0
            and found[0]["verified"] > 0 and found[0]["pages_leaked"] == 0 and found[0]["reused_tokens"] > 0
+           and 0 < found[0]["decode_bytes_once"] < found[0]["decode_bytes"]
            and found[0]["output_tokens"] == sum(line["output_length"] for line in lines), result)
     # Short prompts that grow long, all at once: more than the pool holds, so that requests have to give way.
     growing = folder / "growing.jsonl"
@@ -132,6 +206,21 @@ def replay(folder):
            bool(found and again) and [found[0][key] for key in fixed] == [again[0][key] for key in fixed])
     ends("replay's table", run(*arguments[:-1], "3"), 0, "pages leaked")
     ends("replay in a pool that cannot hold a request", run(*arguments, "--pages", "2"), 1, f"{chat}:")
+
+
+def shared_bytes(folder):
+    """Two requests of the same 512 tokens, one after the other and both at once: then two steps decode them together,
+    and 448 of the second one's tokens are in shared pages that are full."""
+    path, bytes_of = folder / "pair.jsonl", []
+    for second in [10000, 50]:
+        path.write_text("".join(json.dumps({"timestamp": arrival, "input_length": 512, "output_length": 3, "hash_ids": [1]})
+                                + "\n" for arrival in [0, second]))
+        found = objects("replay, a pair", run("replay", str(path), "--backend", "cpu", "--no-ceilings", "--layers", "1",
+                                              "--heads", "1", "--json"))
+        bytes_of.append((found[0]["decode_bytes"], found[0]["decode_bytes_once"]) if found else (0, 0))
+    (apart, apart_once), (together, together_once) = bytes_of
+    expect("bytes of a decode, shared pages once",
+           apart == apart_once == together > 0 and together - together_once == 2 * 448 * 1152)
 
 
 def bad_traces(folder):
@@ -157,7 +246,7 @@ def bad_traces(folder):
     refuses(good.replace("600", "600.5") + "\n", '"input_length" is not a whole number')
     refuses(good.replace("600", '"600"') + "\n", '"input_length" is not a whole number')
     refuses(good.replace("600", "99999999999999999999") + "\n", '"input_length" is not a whole number')
-    refuses(good.replace("600", "0600") + "\n", "a number, a string or an array of whole numbers should be")
+    refuses(good.replace("600", "0600") + "\n", "a number, a string, a word or an array of whole numbers should be")
     refuses(good.replace("600", "600, \"input_length\": 600") + "\n", 'the field "input_length" stands twice')
     refuses(good.replace("600", "1048576") + "\n", "input and output together")
     refuses(good.replace("[1, 2]", "[1]") + "\n", '"hash_ids" has 1 ids, but 600 tokens of input are 2 blocks')
@@ -187,7 +276,10 @@ with tempfile.TemporaryDirectory() as name:
     info()
     check()
     bench(pathlib.Path(name))
+    compare(pathlib.Path(name))
+    books()
     replay(pathlib.Path(name))
+    shared_bytes(pathlib.Path(name))
     bad_traces(pathlib.Path(name))
     generator()
 sys.exit(failures > 0)

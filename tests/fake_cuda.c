@@ -28,6 +28,8 @@ __attribute__((constructor)) void fake_cuda_reset(void)
     fake.minor = 0;
     fake.load_result = 0;
     fake.misaligned = 0;
+    fake.slow = 0;
+    fake.clocked = 0;
     fake.fail_for_good = 0;
     fake_cuda_fail(NULL, 0, 0);
     fake_cuda_lose(0, 0);

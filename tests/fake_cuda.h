@@ -35,6 +35,8 @@ typedef struct fake_cuda {
     int major, minor; /* compute capability */
     int load_result;  /* of cuLibraryLoadData */
     int misaligned;   /* 1: memory is aligned to no more than the 256 bytes that are promised */
+    atomic_int slow;  /* 1: no event is seen to happen */
+    int clocked;      /* 1: events tell the time; 0: any two are 1.5 ms apart */
 
     /* Faults. A call that gives something back does so even when it is made to fail. */
     const char *fail_name; /* of the entry point whose calls fail, or NULL: of any */
@@ -97,6 +99,7 @@ struct CUstream_st {
 struct CUevent_st {
     hm_cu_context context;
     int recorded;
+    int64_t time; /* when, ns of the monotonic clock */
 };
 
 struct CUgraph_st {

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
+#include <time.h>
+
 #include "fake_cuda.h"
 
 /** @file
@@ -174,8 +176,40 @@ hm_cu_result fake_cuEventRecord(struct CUevent_st *event, struct CUstream_st *st
     if (bad_event || event->context != fake_current()) {
         return bad_event ? bad_event : HM_CU_INVALID_HANDLE;
     }
+    if (stream && stream->capture) {
+        stream->nodes++;
+        return HM_CU_SUCCESS;
+    }
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    event->time = (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
     event->recorded = 1;
     return HM_CU_SUCCESS;
+}
+
+/* Captures begun in global mode are broken by a query of any thread that has not made itself exempt. */
+static _Thread_local int capture_mode;
+
+hm_cu_result fake_cuThreadExchangeStreamCaptureMode(int *mode)
+{
+    FAKE_ENTER(cuThreadExchangeStreamCaptureMode);
+    int former = capture_mode;
+    capture_mode = *mode;
+    *mode = former;
+    return HM_CU_SUCCESS;
+}
+
+hm_cu_result fake_cuEventQuery(struct CUevent_st *event)
+{
+    FAKE_ENTER(cuEventQuery);
+    hm_cu_result bad_event = check_event(event);
+    if (bad_event) {
+        return bad_event;
+    }
+    if (capture_mode != HM_CU_STREAM_CAPTURE_MODE_RELAXED) {
+        return HM_CU_STREAM_CAPTURE_UNSUPPORTED;
+    }
+    return fake.slow ? HM_CU_NOT_READY : HM_CU_SUCCESS;
 }
 
 hm_cu_result fake_cuEventSynchronize(struct CUevent_st *event)
@@ -195,7 +229,7 @@ hm_cu_result fake_cuEventElapsedTime(float *milliseconds, struct CUevent_st *beg
     if (begin->context != end->context || !begin->recorded || !end->recorded) {
         return HM_CU_INVALID_HANDLE;
     }
-    *milliseconds = 1.5f;
+    *milliseconds = fake.clocked ? (float)((double)(end->time - begin->time) * 1e-6) : 1.5f;
     return HM_CU_SUCCESS;
 }
 

@@ -10,7 +10,7 @@ import re
 import subprocess
 import sys
 
-FIXED = ["requests", "prompt tokens", "output tokens", "pages high-water", "pool full", "pages leaked"]
+FIXED = ["requests", "prompt tokens", "output tokens", "pages high-water", "pool full", "decode bytes", "pages leaked"]
 
 
 def counts(text):

@@ -22,6 +22,7 @@ static struct {
     hopmla_context *context;
     hopmla_pool *pool;
     hopmla_plan *plan;
+    hopmla_profiler *profiler;
     hopmla_seq seq;
     _Alignas(64) uint16_t q[HEADS * HOPMLA_QK_DIM];
     _Alignas(64) uint16_t rows[4 * HOPMLA_QK_DIM];
@@ -188,6 +189,72 @@ static hopmla_status call_paged_args(void *args, hopmla_error *error)
     return decode_paged(&desc, args, error);
 }
 
+static void valid_profiler_options(void *made)
+{
+    hopmla_profiler_options options = HOPMLA_PROFILER_OPTIONS_INIT;
+    options.capacity = 4;
+    memcpy(made, &options, sizeof(options));
+}
+
+static hopmla_status call_profiler_create(void *options, hopmla_error *error)
+{
+    hopmla_profiler *profiler = NULL;
+    const hopmla_status status = hopmla_profiler_create(fixture.context, options, &profiler, error);
+    assert_int_equal(status == HOPMLA_OK, profiler != NULL);
+    hopmla_profiler_destroy(profiler);
+    return status;
+}
+
+static void valid_ceilings(void *made)
+{
+    hopmla_ceilings ceilings = HOPMLA_CEILINGS_INIT;
+    ceilings.read_bytes_per_second = ceilings.flops_burst = ceilings.flops_sustained = 1e12;
+    memcpy(made, &ceilings, sizeof(ceilings));
+}
+
+static hopmla_status call_set_ceilings(void *ceilings, hopmla_error *error)
+{
+    return hopmla_profiler_set_ceilings(fixture.profiler, ceilings, error);
+}
+
+static void valid_launch_note(void *made)
+{
+    const hopmla_launch_note note = { sizeof(note), 1, 1, 0 };
+    memcpy(made, &note, sizeof(note));
+}
+
+static hopmla_status call_launch(void *note, hopmla_error *error)
+{
+    const hopmla_status status = hopmla_plan_launch_begin(fixture.plan, note, NULL, error);
+    assert_int_equal(hopmla_plan_launch_end(fixture.plan, NULL, NULL) == HOPMLA_OK, status == HOPMLA_OK);
+    return status;
+}
+
+static void valid_export_options(void *made)
+{
+    hopmla_export_options options = HOPMLA_EXPORT_OPTIONS_INIT;
+    options.path = "/dev/null";
+    memcpy(made, &options, sizeof(options));
+}
+
+static hopmla_status call_export_records(void *options, hopmla_error *error)
+{
+    return hopmla_export_records(HOPMLA_EXPORT_CSV, NULL, sizeof(hopmla_record), 0, options, error);
+}
+
+static hopmla_status call_export_metrics(void *options, hopmla_error *error)
+{
+    return hopmla_export_metrics(fixture.profiler, fixture.pool, options, error);
+}
+
+static hopmla_status call_export_ceilings(void *ceilings, hopmla_error *error)
+{
+    hopmla_export_options options;
+    valid_export_options(&options);
+    options.ceilings = ceilings;
+    return call_export_records(&options, error);
+}
+
 typedef struct input {
     const char *name; /* of the argument, as messages say it */
     uint32_t size;
@@ -208,6 +275,12 @@ static const input inputs[] = {
     { "desc", sizeof(hopmla_paged_desc), valid_paged_desc, call_paged_prepare },
     { "desc", sizeof(hopmla_paged_desc), valid_paged_desc, call_paged_desc },
     { "args", sizeof(hopmla_decode_args), valid_decode_args, call_paged_args },
+    { "options", sizeof(hopmla_profiler_options), valid_profiler_options, call_profiler_create },
+    { "ceilings", sizeof(hopmla_ceilings), valid_ceilings, call_set_ceilings },
+    { "note", sizeof(hopmla_launch_note), valid_launch_note, call_launch },
+    { "options", sizeof(hopmla_export_options), valid_export_options, call_export_records },
+    { "options", sizeof(hopmla_export_options), valid_export_options, call_export_metrics },
+    { "ceilings", sizeof(hopmla_ceilings), valid_ceilings, call_export_ceilings },
 };
 enum {
     INPUTS = sizeof(inputs) / sizeof(inputs[0])
@@ -223,6 +296,11 @@ static hopmla_status call_describe(void *info, hopmla_error *error)
 static hopmla_status call_ceilings(void *ceilings, hopmla_error *error)
 {
     return hopmla_measure_ceilings(fixture.context, ceilings, error);
+}
+
+static hopmla_status call_load_ceilings(void *ceilings, hopmla_error *error)
+{
+    return hopmla_load_ceilings(fixture.context, "/dev/null/none", ceilings, error);
 }
 
 static hopmla_status call_pool_query_layout(void *layout, hopmla_error *error)
@@ -252,6 +330,16 @@ static hopmla_status call_plan_tables(void *tables, hopmla_error *error)
     return hopmla_plan_get_tables(fixture.plan, tables, error);
 }
 
+static hopmla_status call_profiler_describe(void *info, hopmla_error *error)
+{
+    return hopmla_profiler_describe(fixture.profiler, info, error);
+}
+
+static hopmla_status call_totals(void *totals, hopmla_error *error)
+{
+    return hopmla_profiler_get_totals(fixture.profiler, HOPMLA_CALL_DECODE, NULL, totals, error);
+}
+
 typedef struct output {
     uint32_t size;
     hopmla_status (*call)(void *made, hopmla_error *error);
@@ -259,10 +347,16 @@ typedef struct output {
 } output;
 
 static const output outputs[] = {
-    { sizeof(hopmla_context_info), call_describe, 0 },     { sizeof(hopmla_pool_layout), call_pool_query_layout, 0 },
-    { sizeof(hopmla_pool_layout), call_pool_describe, 0 }, { sizeof(hopmla_pool_stats), call_pool_stats, 0 },
-    { sizeof(hopmla_seq_info), call_seq_describe, 0 },     { sizeof(hopmla_plan_tables), call_plan_tables, 0 },
+    { sizeof(hopmla_context_info), call_describe, 0 },
+    { sizeof(hopmla_pool_layout), call_pool_query_layout, 0 },
+    { sizeof(hopmla_pool_layout), call_pool_describe, 0 },
+    { sizeof(hopmla_pool_stats), call_pool_stats, 0 },
+    { sizeof(hopmla_seq_info), call_seq_describe, 0 },
+    { sizeof(hopmla_plan_tables), call_plan_tables, 0 },
     { sizeof(hopmla_ceilings), call_ceilings, 1 },
+    { sizeof(hopmla_ceilings), call_load_ceilings, 1 },
+    { sizeof(hopmla_profiler_info), call_profiler_describe, 0 },
+    { sizeof(hopmla_totals), call_totals, 0 },
 };
 enum {
     OUTPUTS = sizeof(outputs) / sizeof(outputs[0])
@@ -383,6 +477,8 @@ INITIALISER(append_args, HOPMLA_APPEND_ARGS_INIT);
 INITIALISER(gather_args, HOPMLA_GATHER_ARGS_INIT);
 INITIALISER(decode_args, HOPMLA_DECODE_ARGS_INIT);
 INITIALISER(paged_desc, HOPMLA_PAGED_DESC_INIT);
+INITIALISER(export_options, HOPMLA_EXPORT_OPTIONS_INIT);
+INITIALISER(profiler_options, HOPMLA_PROFILER_OPTIONS_INIT);
 
 typedef struct initialiser {
     hopmla_status (*init)(void *made, uint64_t size);
@@ -395,8 +491,8 @@ typedef struct initialiser {
         init_##type, &defaults_##type, sizeof(hopmla_##type)                                                           \
     }
 static const initialiser initialisers[] = {
-    ENTRY(context_options), ENTRY(pool_options), ENTRY(plan_options), ENTRY(append_args),
-    ENTRY(gather_args),     ENTRY(decode_args),  ENTRY(paged_desc),
+    ENTRY(context_options), ENTRY(pool_options), ENTRY(plan_options),     ENTRY(append_args),    ENTRY(gather_args),
+    ENTRY(decode_args),     ENTRY(paged_desc),   ENTRY(profiler_options), ENTRY(export_options),
 };
 
 static void test_init_functions(void **state)
@@ -443,13 +539,15 @@ static int open_step(void **state)
            hopmla_seq_create(fixture.pool, &fixture.seq, 1, NULL) ||
            hopmla_plan_create(fixture.pool, &plan_options, &fixture.plan, NULL) ||
            hopmla_seq_reserve(fixture.pool, &fixture.seq, &one, 1, NULL) ||
-           hopmla_plan_update(fixture.plan, &fixture.seq, &one, &one, 1, NULL, NULL);
+           hopmla_plan_update(fixture.plan, &fixture.seq, &one, &one, 1, NULL, NULL) ||
+           hopmla_profiler_create(fixture.context, NULL, &fixture.profiler, NULL);
 }
 
 static int close_step(void **state)
 {
     (void)state;
     hopmla_plan_end(fixture.plan, NULL, NULL);
+    hopmla_profiler_destroy(fixture.profiler);
     hopmla_plan_destroy(fixture.plan);
     hopmla_pool_destroy(fixture.pool);
     hopmla_context_destroy(fixture.context);

@@ -125,6 +125,7 @@ typedef struct program {
     hopmla_context *context;
     hopmla_pool *pool;
     hopmla_plan *plan;
+    hopmla_profiler *profiler; /* which watches all of it */
     hopmla_stream stream;
     hopmla_event events[2];
     hopmla_graph graph;
@@ -184,10 +185,15 @@ static void start(program *p, int32_t backend)
     hopmla_context_options context = HOPMLA_CONTEXT_OPTIONS_INIT;
     hopmla_pool_options pool = HOPMLA_POOL_OPTIONS_INIT;
     hopmla_plan_options plan = HOPMLA_PLAN_OPTIONS_INIT;
+    hopmla_profiler_options profiler = HOPMLA_PROFILER_OPTIONS_INIT;
 
     context.backend = backend;
     context.cpu_threads = THREADS;
     CALL(hopmla_context_create(&context, &p->context, &p->error));
+    profiler.clocks = HOPMLA_CLOCK_EVENTS;
+    profiler.capacity = 64;
+    CALL(hopmla_profiler_create(p->context, &profiler, &p->profiler, &p->error));
+    CALL(hopmla_profiler_start(p->profiler, &p->error));
     CALL(hopmla_stream_create(p->context, &p->stream, &p->error));
     CALL(hopmla_event_create(p->context, &p->events[0], &p->error));
     CALL(hopmla_event_create(p->context, &p->events[1], &p->error));
@@ -222,6 +228,7 @@ static void stop(program *p)
     hopmla_memory_free(p->context, p->pinned, TENSOR_BYTES, HOPMLA_MEMORY_PINNED);
     hopmla_memory_free(p->context, p->tensors, TENSOR_BYTES, HOPMLA_MEMORY_WORKSPACE);
     hopmla_plan_destroy(p->plan);
+    hopmla_profiler_destroy(p->profiler);
     hopmla_pool_destroy(p->pool);
     hopmla_context_destroy(p->context);
 }

@@ -44,6 +44,7 @@ static const hopmla_status statuses[] = {
     HOPMLA_ERROR_DRIVER,
     HOPMLA_ERROR_DRIVER_STICKY,
     HOPMLA_ERROR_INTERNAL,
+    HOPMLA_ERROR_IO,
 };
 enum {
     STATUSES = sizeof(statuses) / sizeof(statuses[0])
@@ -68,7 +69,7 @@ static void test_every_status_has_a_name_of_its_own(void **state)
 static void test_other_values_are_unknown(void **state)
 {
     (void)state;
-    const hopmla_status others[] = { 1, -1, -99, -114, -204, -801, INT32_MIN, INT32_MAX };
+    const hopmla_status others[] = { 1, -1, -99, -114, -204, -801, -901, INT32_MIN, INT32_MAX };
     for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
         assert_string_equal(hopmla_status_name(others[i]), "UNKNOWN");
         assert_non_null(hopmla_status_text(others[i]));

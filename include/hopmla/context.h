@@ -140,16 +140,21 @@ HOPMLA_API void hopmla_context_destroy(hopmla_context *context);
 HOPMLA_API hopmla_status hopmla_context_describe(hopmla_context *context, hopmla_context_info *info,
                                                  hopmla_error *error);
 
-/** Measured ceilings of the device. */
+/** Measured ceilings of the device, and the conditions that they were measured under. */
 typedef struct hopmla_ceilings {
     uint32_t struct_size;
     uint32_t reserved;
     double read_bytes_per_second;      /**< reading memory far larger than the cache */
     double flops_burst;                /**< bf16 multiply-add with float32 sums on random data, in the first milliseconds */
     double flops_sustained;            /**< the same after about two seconds of it, when power limits the clock */
+    int64_t unix_time;                 /**< when it was, in seconds since 1970 */
+    double sustained_mhz;              /**< clock of the multiprocessors during the sustained part, as NVML tells it; 0 where
+                                            it could not be read, and on CPU */
+    double sustained_watts;            /**< power of the card then; likewise */
+    char driver[32];                   /**< its release, for example "580.159.03"; empty where not known */
 } hopmla_ceilings;
 
-#define HOPMLA_CEILINGS_INIT { sizeof(hopmla_ceilings), 0, 0.0, 0.0, 0.0 }
+#define HOPMLA_CEILINGS_INIT { sizeof(hopmla_ceilings), 0, 0.0, 0.0, 0.0, 0, 0.0, 0.0, { 0 } }
 
 /** Measures the ceilings that decode times are held against, by kernels of the library's own: a streaming read, and a
  * loop of matrix multiplications without memory traffic. Takes about three seconds and allocates 1 GiB of device
@@ -159,6 +164,19 @@ typedef struct hopmla_ceilings {
  * @return OK, NULL, STRUCT_SIZE, and the driver's. */
 HOPMLA_API hopmla_status hopmla_measure_ceilings(hopmla_context *context, hopmla_ceilings *ceilings,
                                                  hopmla_error *error);
+
+/** Reads ceilings that were measured earlier from a file, or measures them as above and adds them to it. They hold for
+ * one model of device with its memory and multiprocessors (on CPU: the processor, its instruction set in use and the
+ * number of threads), one release of the driver and one of this library: two cards of a model share them.
+ *
+ * A file that is damaged or missing means that they are measured; one that cannot be written is logged as a WARNING. It
+ * is replaced whole, so that a reader never finds half of it.
+ *
+ * @param path  the file; NULL: $XDG_CACHE_HOME/hopmla/ceilings or ~/.cache/hopmla/ceilings, whose folders are made. Where
+ *              neither variable is set they are measured and not kept
+ * @return OK, NULL, STRUCT_SIZE, ARGUMENT when path is empty, and the driver's. */
+HOPMLA_API hopmla_status hopmla_load_ceilings(hopmla_context *context, const char *path, hopmla_ceilings *ceilings,
+                                              hopmla_error *error);
 
 #ifdef __cplusplus
 }

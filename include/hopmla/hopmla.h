@@ -12,5 +12,6 @@
 #include "pool.h"
 #include "plan.h"
 #include "paged.h"
+#include "profile.h"
 
 #endif

@@ -62,7 +62,11 @@ enum {
     HOPMLA_ERROR_DRIVER = -600,
     HOPMLA_ERROR_DRIVER_STICKY = -700,   /**< the CUDA context is lost: restart the process */
 
-    HOPMLA_ERROR_INTERNAL = -800         /**< a defect of the library: report it */
+    HOPMLA_ERROR_INTERNAL = -800,        /**< a defect of the library: report it */
+
+    /* Something outside the library failed. */
+    HOPMLA_ERROR_IO = -900               /**< a file could not be written or read: hopmla_error.native_code holds errno; or
+                                              the caller's write callback ended an export (0) */
 };
 
 /** Where an error's text goes. The caller owns it, usually on its stack, and passes its address as the last argument of
@@ -71,7 +75,7 @@ enum {
 typedef struct hopmla_error {
     uint32_t struct_size;  /**< sizeof(hopmla_error), set by the caller */
     hopmla_status status;  /**< the status that the call returned */
-    int32_t native_code;   /**< the driver's code for the DRIVER statuses, else 0 */
+    int32_t native_code;   /**< the driver's code for the DRIVER statuses, errno for IO, else 0 */
     uint32_t reserved;     /**< 0 */
     int64_t value;         /**< a number that belongs to the status (pages missing, index of the bad element), else 0 */
     char message[232];     /**< UTF-8, NUL-terminated; names the argument and what is wrong with it */

@@ -258,6 +258,7 @@ const hm_backend hm_cpu_backend = {
     .event_create = hm_cpu_event_create,
     .event_destroy = hm_cpu_event_destroy,
     .event_record = hm_cpu_event_record,
+    .event_query = hm_cpu_event_query,
     .event_synchronize = hm_cpu_event_synchronize,
     .event_elapsed = hm_cpu_event_elapsed,
     .graph_begin = hm_cpu_graph_begin,

@@ -171,6 +171,13 @@ static hopmla_status read_event(hm_device *device, hopmla_event handle, const ch
     return event ? HOPMLA_OK : hm_fail(error, HOPMLA_ERROR_MISMATCH, "%s is none of this context's", name);
 }
 
+hopmla_status hm_cpu_event_query(hm_device *device, hopmla_event event, int32_t *happened, hopmla_error *error)
+{
+    int64_t nanoseconds;
+    *happened = 1;
+    return read_event(device, event, "event", &nanoseconds, error);
+}
+
 hopmla_status hm_cpu_event_synchronize(hm_device *device, hopmla_event event, hopmla_error *error)
 {
     int64_t nanoseconds;

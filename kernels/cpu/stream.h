@@ -105,6 +105,7 @@ hopmla_status hm_cpu_stream_wait_event(hm_device *device, hopmla_stream stream, 
 hopmla_status hm_cpu_event_create(hm_device *device, hopmla_event *event, hopmla_error *error);
 void hm_cpu_event_destroy(hm_device *device, hopmla_event event);
 hopmla_status hm_cpu_event_record(hm_device *device, hopmla_event event, hopmla_stream stream, hopmla_error *error);
+hopmla_status hm_cpu_event_query(hm_device *device, hopmla_event event, int32_t *happened, hopmla_error *error);
 hopmla_status hm_cpu_event_synchronize(hm_device *device, hopmla_event event, hopmla_error *error);
 hopmla_status hm_cpu_event_elapsed(hm_device *device, hopmla_event begin, hopmla_event end, double *microseconds,
                                    hopmla_error *error);

@@ -79,6 +79,7 @@ const hm_backend hm_sm90_backend = {
     .event_create = hm_sm90_event_create,
     .event_destroy = hm_sm90_event_destroy,
     .event_record = hm_sm90_event_record,
+    .event_query = hm_sm90_event_query,
     .event_synchronize = hm_sm90_event_synchronize,
     .event_elapsed = hm_sm90_event_elapsed,
     .graph_begin = hm_sm90_graph_begin,

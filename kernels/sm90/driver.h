@@ -175,6 +175,8 @@ _Static_assert(sizeof(hm_cu_launch_config) == 56, "CUlaunchConfig");
     X(cuEventCreate, 2000, 1, (struct CUevent_st * *event, unsigned flags))                                            \
     X(cuEventDestroy, 4000, 1, (struct CUevent_st * event))                                                            \
     X(cuEventRecord, 2000, 1, (struct CUevent_st * event, struct CUstream_st * stream))                                \
+    X(cuThreadExchangeStreamCaptureMode, 10010, 1, (int *mode))                                                        \
+    X(cuEventQuery, 2000, 1, (struct CUevent_st * event))                                                              \
     X(cuEventSynchronize, 2000, 1, (struct CUevent_st * event))                                                        \
     X(cuEventElapsedTime, 2000, 1, (float *milliseconds, struct CUevent_st *begin, struct CUevent_st *end))            \
     X(cuGraphInstantiateWithFlags, 11040, 1,                                                                           \

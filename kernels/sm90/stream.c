@@ -131,6 +131,29 @@ hopmla_status hm_sm90_event_record(hm_device *device, hopmla_event event, hopmla
     return HOPMLA_OK;
 }
 
+/* A query is among the calls that break a capture in global mode, of any stream, unless this thread says that it does not
+ * mean it. */
+hopmla_status hm_sm90_event_query(hm_device *device, hopmla_event event, int32_t *happened, hopmla_error *error)
+{
+    hopmla_status status = hm_sm90_enter(device, error);
+    if (status != HOPMLA_OK) {
+        return status;
+    }
+    int mode = HM_CU_STREAM_CAPTURE_MODE_RELAXED;
+    hm_cu_result code = hm_cu.cuThreadExchangeStreamCaptureMode(&mode);
+    if (code == HM_CU_SUCCESS) {
+        code = hm_cu.cuEventQuery(event);
+        hm_cu.cuThreadExchangeStreamCaptureMode(&mode);
+    }
+    if (code != HM_CU_SUCCESS && code != HM_CU_NOT_READY) {
+        status = fail_handle(code, "cuEventQuery", "event", error);
+    } else {
+        *happened = code == HM_CU_SUCCESS;
+    }
+    hm_sm90_leave(device);
+    return status;
+}
+
 hopmla_status hm_sm90_event_synchronize(hm_device *device, hopmla_event event, hopmla_error *error)
 {
     TRY_HANDLE(device, "event", error, cuEventSynchronize, event);

@@ -33,17 +33,17 @@ static void print_help(const usage *u)
         printf("\n%s\n", u->details);
 }
 
-static void set_count(const usage *u, const option *o, const char *text)
+uint64_t args_count(const char *command, const char *name, const char *text, uint64_t low, uint64_t high)
 {
     char *end = NULL;
     errno = 0;
     unsigned long long n = strtoull(text, &end, 10);
     if (*text < '0' || *text > '9' || *end != '\0' || errno != 0)
-        die_usage(u->command, "--%s: '%s' is not a whole number", o->name, text);
-    if (n < o->low || n > o->high)
-        die_usage(u->command, "--%s: %s is not between %llu and %llu", o->name, text, (unsigned long long)o->low,
-                  (unsigned long long)o->high);
-    *(uint64_t *)o->target = n;
+        die_usage(command, "--%s: '%s' is not a whole number", name, text);
+    if (n < low || n > high)
+        die_usage(command, "--%s: %s is not between %llu and %llu", name, text, (unsigned long long)low,
+                  (unsigned long long)high);
+    return n;
 }
 
 static void set_real(const usage *u, const option *o, const char *text)
@@ -92,7 +92,7 @@ static void set(const usage *u, const option *o, const char *text)
         *(const char **)o->target = text;
         break;
     case OPTION_COUNT:
-        set_count(u, o, text);
+        *(uint64_t *)o->target = args_count(u->command, o->name, text, o->low, o->high);
         break;
     case OPTION_REAL:
         set_real(u, o, text);
@@ -112,6 +112,8 @@ const char *args_parse(const usage *u, int argc, char **argv)
             print_help(u);
             exit(0);
         }
+        if (strcmp(argument, "-o") == 0)
+            argument = "--output";
         if (strncmp(argument, "--", 2) != 0) {
             if (u->positional == NULL || positional != NULL)
                 die_usage(u->command, "unexpected argument '%s'", argument);

@@ -35,8 +35,11 @@ typedef struct usage {
     const char *details; /* the last paragraph, or NULL */
 } usage;
 
-/** Parses argv[1 …]: "--name value", "--name=value", flags, --help (prints and ends the program), and the positional
- * argument. Anything else ends the program with the usage status. @return the positional argument, or NULL */
+/** Parses argv[1 …]: "--name value", "--name=value", flags, -o for --output, --help (prints and ends the program), and
+ * the positional argument. Anything else ends the program with the usage status. @return the positional argument, or NULL */
 const char *args_parse(const usage *u, int argc, char **argv);
+
+/** Reads the whole number of an option that is not always one; low … high, or the program ends with the usage status. */
+uint64_t args_count(const char *command, const char *name, const char *text, uint64_t low, uint64_t high);
 
 #endif

@@ -35,6 +35,7 @@ static bool take_case(json_reader *r, void *user)
 
 void bench_read_suite(bench_suite *suite, const char *path)
 {
+    suite->name = "cases";
     lines_read(path, take_case, suite);
     if (suite->count == 0)
         die("%s: no cases in it", path);

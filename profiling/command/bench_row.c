@@ -2,10 +2,13 @@
 #include "bench.h"
 
 #include "bench_verify.h"
+#include "meter.h"
+#include "profile.h"
 #include "random.h"
 
 #include <math.h>
 #include <stdlib.h>
+#include <time.h>
 
 #define MUST(call, ...) must(call(__VA_ARGS__, &error), &error, #call)
 
@@ -13,8 +16,15 @@ enum {
     PAGE_BYTES = HOPMLA_PAGE_TOKENS * HOPMLA_QK_DIM * 2,
     SEED_BYTES = 64 << 20,   /* random values that fill the storage again and again */
     FLUSH_BYTES = 256 << 20, /* more than any cache */
-    BURST = 16               /* replays enqueued at one time */
+    BURST = 16,              /* replays enqueued at one time */
+    WATCHED = 3,             /* replays under `hopmla profile`, of which each layer's decode counts */
+    POWER_ROWS = 64,         /* heads × query tokens from which on power may limit the clock */
+    PAUSE_NS = 200000000     /* after which the clock is high again */
 };
+
+#define BURST_SECONDS 0.03
+#define WARM_SECONDS 2.0
+#define STEADY_SECONDS 0.5
 
 static uint64_t pages_of(const bench_case *c)
 {
@@ -78,6 +88,7 @@ typedef struct row {
     block lse;
     hopmla_event begin[BURST];
     hopmla_event end[BURST];
+    uint32_t layers; /* of the graph */
     bool flush;
 } row;
 
@@ -134,7 +145,7 @@ static void make_plan(bench *b, const bench_case *c, row *r)
     options.max_batch = c->b;
     options.max_q_tokens = c->s_q;
     options.heads = c->h;
-    options.max_kv_tokens = b->envelope;
+    options.max_kv_tokens = b->envelope > 0 ? b->envelope : 1;
     for (uint32_t i = 0; i < c->b; ++i)
         options.max_kv_tokens = c->lens[i] > options.max_kv_tokens ? c->lens[i] : options.max_kv_tokens;
     MUST(hopmla_plan_create, r->pool, &options, &r->plan);
@@ -178,7 +189,7 @@ static void replay(bench *b, row *r, uint32_t count, double *us)
         if (r->flush)
             device_fill(d, b->flush.memory, (uint8_t)i, FLUSH_BYTES);
         MUST(hopmla_event_record, d->context, r->begin[i], d->stream);
-        MUST(hopmla_graph_launch, d->context, r->graph, d->stream);
+        profile_launch(d, r->plan, r->graph, 0, r->layers);
         MUST(hopmla_event_record, d->context, r->end[i], d->stream);
     }
     device_synchronize(d);
@@ -206,6 +217,32 @@ static double measure(bench *b, row *r, double seconds)
     return median;
 }
 
+/** How fast a layer is before and after power limits the clock. */
+static bench_power measure_power(bench *b, row *r, uint32_t layers)
+{
+    bench_power p = { .burst_us = 0 };
+    nanosleep(&(struct timespec){ 0, PAUSE_NS }, NULL);
+    p.burst_us = measure(b, r, BURST_SECONDS) / layers;
+    measure(b, r, WARM_SECONDS);
+    meter *m = meter_start(b->nvml);
+    p.steady_us = measure(b, r, STEADY_SECONDS) / layers;
+    meter_stop(m, &p.reading);
+    return p;
+}
+
+/** Replays under the profiler, apart from those that were timed. */
+static hopmla_totals watch(bench *b, row *r)
+{
+    double us[WATCHED];
+    hopmla_totals before = profile_totals(HOPMLA_CALL_DECODE);
+    profile_start();
+    replay(b, r, WATCHED, us);
+    profile_stop();
+    hopmla_totals since = profile_since(&before);
+    profile_drain();
+    return since;
+}
+
 static void give_back(bench *b, row *r)
 {
     for (int i = 0; i < BURST; ++i) {
@@ -226,11 +263,12 @@ bench_result bench_measure(bench *b, const bench_case *c)
 {
     hopmla_error error = HOPMLA_ERROR_INIT;
     device *d = &b->device;
-    bench_result result = { .layers = bench_layers(b, c) };
-    row r = { .seqs = must_alloc(c->b * sizeof(hopmla_seq)), .q_lens = must_alloc(c->b * sizeof(uint32_t)) };
+    bench_result result = { .layers = bench_layers(b, c), .mean_len = bench_mean_len(c) };
+    row r = { .seqs = must_alloc(c->b * sizeof(hopmla_seq)),
+              .q_lens = must_alloc(c->b * sizeof(uint32_t)),
+              .layers = result.layers };
     for (uint32_t i = 0; i < c->b; ++i) {
         r.q_lens[i] = c->s_q;
-        result.mean_len += (double)c->lens[i] / c->b;
         work_add(&result.work, c->h, c->s_q, c->lens[i]);
     }
     result.bound_us = 1e6 * work_bound(result.work, b->ceilings.read_bytes_per_second, peak_flops(&b->ceilings));
@@ -249,10 +287,10 @@ bench_result bench_measure(bench *b, const bench_case *c)
     double warm[2];
     replay(b, &r, 2, warm);
     result.us = measure(b, &r, b->seconds) / result.layers;
-    if (b->steady && (uint64_t)c->h * c->s_q >= 64) {
-        measure(b, &r, 2.0);
-        result.steady_us = measure(b, &r, 0.5) / result.layers;
-    }
+    if (b->steady && (uint64_t)c->h * c->s_q >= POWER_ROWS)
+        result.power = measure_power(b, &r, result.layers);
+    if (profile_asked())
+        result.watched = watch(b, &r);
     const bench_sample sample = { d, r.plan, c, result.layers - 1, r.q.memory, r.out.memory };
     result.right = bench_verify(&sample, &result.error);
     MUST(hopmla_plan_end, r.plan, d->stream);

@@ -21,6 +21,9 @@ int info_main(int argc, char **argv);
 int check_main(int argc, char **argv);
 int bench_main(int argc, char **argv);
 int replay_main(int argc, char **argv);
+int profile_main(int argc, char **argv);
+int roofline_main(int argc, char **argv);
+int export_main(int argc, char **argv);
 
 /** Prints "hopmla: …" to stderr and ends with COMMAND_FAILED. */
 _Noreturn void die(const char *format, ...) __attribute__((format(printf, 1, 2)));

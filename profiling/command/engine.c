@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "engine.h"
 
+#include "profile.h"
+
 #include <math.h>
 #include <string.h>
 
@@ -131,10 +133,10 @@ double engine_step(engine *e, const batch *b)
     double us = 0.0;
     stage(e, b);
     MUST(hopmla_plan_update, e->plan, b->seqs, b->n_append, b->q_lens, b->count, d->stream);
-    MUST(hopmla_graph_launch, d->context, e->append, d->stream);
+    profile_launch(d, e->plan, e->append, e->layers, 0);
     if (b->queries > 0) {
         MUST(hopmla_event_record, d->context, e->begin, d->stream);
-        MUST(hopmla_graph_launch, d->context, e->decode, d->stream);
+        profile_launch(d, e->plan, e->decode, 0, e->layers);
         MUST(hopmla_event_record, d->context, e->end, d->stream);
     }
     MUST(hopmla_plan_end, e->plan, d->stream);

@@ -4,7 +4,7 @@
 
 /** @file
  * The little JSON that the command speaks: a writer of nested objects on one line, and a strict reader of one-line
- * objects whose values are numbers, strings or arrays of integers. */
+ * objects whose values are numbers, strings, arrays of integers, true, false or null. */
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -29,7 +29,10 @@ void json_end(json_writer *w);
 typedef enum json_kind {
     JSON_NUMBER,
     JSON_TEXT,
-    JSON_INTEGERS
+    JSON_INTEGERS,
+    JSON_TRUE,
+    JSON_FALSE,
+    JSON_NULL
 } json_kind;
 
 typedef struct json_field {

@@ -121,7 +121,7 @@ static bool read_number(json_reader *r, json_field *field)
     bool leading_zero = *end == '0';
     const char *whole = end;
     if (!digits(&end) || (leading_zero && end - whole > 1))
-        return wrong_here(r, "a number, a string or an array of whole numbers");
+        return wrong_here(r, "a number, a string, a word or an array of whole numbers");
     field->whole = end - whole <= 18; /* fits 63 bits */
     if (*end == '.') {
         ++end;
@@ -174,9 +174,29 @@ static bool read_integers(json_reader *r, json_field *field)
     }
 }
 
+/** Takes true, false or null. */
+static bool read_word(json_reader *r, json_field *field)
+{
+    static const struct {
+        const char *text;
+        json_kind kind;
+    } words[] = { { "true", JSON_TRUE }, { "false", JSON_FALSE }, { "null", JSON_NULL } };
+    for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); ++i) {
+        size_t length = strlen(words[i].text);
+        if (strncmp(r->at, words[i].text, length) == 0) {
+            field->kind = words[i].kind;
+            r->at += length;
+            return true;
+        }
+    }
+    return false;
+}
+
 static bool read_value(json_reader *r, json_field *field)
 {
     skip_space(r);
+    if (read_word(r, field))
+        return true;
     if (*r->at == '[')
         return read_integers(r, field);
     if (*r->at == '"') {

@@ -13,6 +13,9 @@ static const struct {
     { "check", check_main, "conformance suite against a float64 reference" },
     { "bench", bench_main, "decode times against the device's measured ceilings; --pool: costs of the books" },
     { "replay", replay_main, "serves a request trace from a paged pool" },
+    { "profile", profile_main, "runs replay or bench under a profiler: time, bytes and FLOPs of each kind of call" },
+    { "roofline", roofline_main, "draws the records of a profiled run as a roofline picture" },
+    { "export", export_main, "writes the records of a profiled run as a table, a trace or a picture" },
 };
 
 enum {

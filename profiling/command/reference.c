@@ -136,3 +136,27 @@ release:
     free(states);
     return result;
 }
+
+int reference_terms(reference_rows rows, const void *user, uint64_t tokens, const float *q, double scale, double lse,
+                    double *terms)
+{
+    float *block = malloc(sizeof(float) * REFERENCE_BLOCK * REFERENCE_QK);
+    if (block == NULL)
+        return -1;
+    *terms = 0.0;
+    for (uint64_t first = 0; first < tokens; first += REFERENCE_BLOCK) {
+        uint64_t n = tokens - first < REFERENCE_BLOCK ? tokens - first : REFERENCE_BLOCK;
+        rows(user, first, n, block);
+        for (uint64_t t = 0; t < n; ++t) {
+            double score = 0.0, sizes = 0.0;
+            for (int i = 0; i < REFERENCE_QK; ++i) {
+                double term = (double)q[i] * (double)block[t * REFERENCE_QK + (uint64_t)i];
+                score += term;
+                sizes += fabs(term);
+            }
+            *terms += exp(scale * score - lse) * scale * sizes;
+        }
+    }
+    free(block);
+    return 0;
+}

@@ -27,4 +27,13 @@ typedef void (*reference_rows)(const void *user, uint64_t first, uint64_t count,
 int reference_attend(reference_rows rows, const void *user, uint64_t tokens, const float *q, uint32_t heads,
                      double scale, double *out, double *lse);
 
+/** How large the terms are that one head's scores are sums of: the mean of scale · Σ_i |q_i · k_ti| over the rows, weighted
+ * with their probabilities. Rounding errors of a log-sum-exp follow it. 0 without tokens.
+ *
+ * @param q    [576]
+ * @param lse  what reference_attend gave for the head
+ * @return 0, or -1 when there is no memory. Thread-safe. */
+int reference_terms(reference_rows rows, const void *user, uint64_t tokens, const float *q, double scale, double lse,
+                    double *terms);
+
 #endif

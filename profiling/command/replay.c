@@ -2,6 +2,10 @@
 #include "replay.h"
 
 #include "args.h"
+#include "dashboard.h"
+#include "metrics.h"
+#include "profile.h"
+#include "pages_once.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +16,7 @@ typedef struct request {
     int32_t backend;
     uint64_t pages, layers, heads, limit, verify, max_batch, chunk, step_ms, seed;
     bool burst, no_ceilings, json;
+    const char *metrics; /* where to serve them, or NULL */
 } request;
 
 /** Pages that a request of so many tokens may need: one more for the source of a copy that a fork owes. */
@@ -34,15 +39,20 @@ static uint64_t choose_pages(const request *q, const device *d, const trace *t)
     return pages;
 }
 
-static void count_step(counters *c, const engine *e, const scheduler *s, const hopmla_ceilings *ceilings, double us,
-                       double seconds)
+static void count_step(counters *c, pages_once *once, const engine *e, const scheduler *s,
+                       const hopmla_ceilings *ceilings, double us, double seconds)
 {
     const batch *b = &s->batch;
     work layer = { 0 };
+    uint64_t tokens = 0;
     for (uint32_t i = 0; i < b->count; ++i) {
-        if (b->q_lens[i] > 0)
+        if (b->q_lens[i] > 0) {
             work_add(&layer, e->heads, 1, b->first[i] + b->n_append[i]);
+            tokens += b->first[i] + b->n_append[i];
+        }
     }
+    double shared = (double)(tokens - pages_once_tokens(once, b)) * HOPMLA_QK_DIM * 2;
+    c->bytes_once += (layer.bytes - shared) * e->layers;
     c->step_us = must_grow(c->step_us, c->steps, &c->capacity, sizeof(*c->step_us));
     c->step_us[c->steps++] = 1e6 * seconds;
     c->decode_us += us;
@@ -52,11 +62,14 @@ static void count_step(counters *c, const engine *e, const scheduler *s, const h
         c->bound_us += 1e6 * e->layers * work_bound(layer, ceilings->read_bytes_per_second, peak_flops(ceilings));
 }
 
-static void serve(engine *e, scheduler *s, const request *q, const hopmla_ceilings *ceilings, counters *c)
+static void serve(engine *e, scheduler *s, const request *q, uint64_t pages, const hopmla_ceilings *ceilings,
+                  counters *c)
 {
-    progress p = progress_start();
+    dashboard shown = dashboard_start();
     random_state r;
     random_seed(&r, q->seed);
+    pages_once once;
+    pages_once_make(&once, e->pool, pages);
     uint64_t now = q->burst ? UINT64_MAX : 0;
     while (!scheduler_done(s)) {
         double start = seconds_now();
@@ -65,14 +78,16 @@ static void serve(engine *e, scheduler *s, const request *q, const hopmla_ceilin
         scheduler_admit(s, now);
         scheduler_plan(s);
         double us = engine_step(e, &s->batch);
-        count_step(c, e, s, ceilings, us, seconds_now() - start);
+        count_step(c, &once, e, s, ceilings, us, seconds_now() - start);
+        profile_drain();
         replay_verify(e, &s->batch, (uint32_t)q->verify, &r, c);
         scheduler_commit(s);
         now += q->burst ? 0 : q->step_ms;
-        progress_show(&p, s, c);
+        dashboard_show(&shown, e, s, c);
     }
-    c->seconds = seconds_now() - p.started;
-    progress_clear(&p);
+    c->seconds = seconds_now() - shown.started;
+    pages_once_free(&once);
+    dashboard_clear(&shown);
 }
 
 /** Everything has been released: whatever the books still show is lost. */
@@ -98,11 +113,18 @@ static int run(const request *q, const char *path)
     device_open(&d, q->backend);
     uint64_t pages = choose_pages(q, &d, &t);
     if (!q->no_ceilings)
-        MUST(hopmla_measure_ceilings, d.context, &ceilings);
+        MUST(hopmla_load_ceilings, d.context, NULL, &ceilings);
+    if (q->metrics != NULL || dashboard_wanted())
+        profile_ask_totals();
+    profile_open(&d, &ceilings);
     engine_make(&e, &d, &t, (uint32_t)q->layers, (uint32_t)q->heads, pages, (uint32_t)q->max_batch, (uint32_t)q->chunk,
                 t.longest);
     scheduler_make(&s, &t, e.pool, (uint32_t)q->max_batch, (uint32_t)q->chunk);
-    serve(&e, &s, q, &ceilings, &c);
+    metrics *m = q->metrics != NULL ? metrics_start(q->metrics, &d, e.pool, q->no_ceilings ? NULL : &ceilings) : NULL;
+    profile_start();
+    serve(&e, &s, q, pages, &ceilings, &c);
+    metrics_stop(m);
+    profile_close();
     scheduler_clear(&s);
     look_for_leaks(&e, &c);
     replay_report(&e, &s, &c, q->json);
@@ -142,7 +164,10 @@ int replay_main(int argc, char **argv)
         { OPTION_COUNT, "step-ms", "MS", &q.step_ms, 1, 1000000, "what a step takes on the trace's clock (50)" },
         { OPTION_FLAG, "burst", NULL, &q.burst, 0, 0, "all requests arrive at once" },
         { OPTION_COUNT, "seed", "S", &q.seed, 0, UINT64_MAX, "of the choice of rows to verify (1)" },
-        { OPTION_FLAG, "no-ceilings", NULL, &q.no_ceilings, 0, 0, "do not measure the device first; no fraction then" },
+        { OPTION_FLAG, "no-ceilings", NULL, &q.no_ceilings, 0, 0,
+          "do not measure the device the first time (its ceilings are kept in\n~/.cache/hopmla); no fraction then" },
+        { OPTION_TEXT, "metrics", "ADDR:PORT", &q.metrics, 0, 0,
+          "serve OpenMetrics at http://ADDR:PORT/metrics meanwhile; ADDR may be\nleft out for 127.0.0.1, port 0 is any" },
         { OPTION_FLAG, "json", NULL, &q.json, 0, 0, "one JSON object instead of the table" },
     };
     const usage u = {

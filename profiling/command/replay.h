@@ -19,6 +19,7 @@ typedef struct counters {
     double decode_us;
     double bound_us;   /* sum of each step's bound */
     work work;         /* of all decodes */
+    double bytes_once; /* what work.bytes would be if each step read shared pages once */
     uint64_t verified; /* rows */
     uint64_t wrong;
     tolerance errors;
@@ -28,18 +29,8 @@ typedef struct counters {
     uint64_t leaked;
 } counters;
 
-typedef struct progress {
-    bool shown; /* stderr is a terminal */
-    double started;
-    double printed;
-} progress;
-
 /** Checks `samples` random (query row, head, layer) of the step that just ran. */
 void replay_verify(const engine *e, const batch *b, uint32_t samples, random_state *r, counters *c);
-
-progress progress_start(void);
-void progress_show(progress *p, const scheduler *s, const counters *c);
-void progress_clear(const progress *p);
 
 /** The closing table, or one JSON object. */
 void replay_report(const engine *e, const scheduler *s, counters *c, bool json);

@@ -4,43 +4,6 @@
 #include "json.h"
 
 #include <stdio.h>
-#include <string.h>
-#include <unistd.h>
-
-progress progress_start(void)
-{
-    return (progress){ isatty(STDERR_FILENO), seconds_now(), 0 };
-}
-
-void progress_show(progress *p, const scheduler *s, const counters *c)
-{
-    enum {
-        WIDTH = 30,
-        PER_SECOND = 10
-    };
-    static const char bar[] = "##############################";
-    double now = seconds_now();
-    if (!p->shown || now - p->printed < 1.0 / PER_SECOND)
-        return;
-    p->printed = now;
-    /* By requests: the running ones count for what they have generated. */
-    double done = (double)s->finished;
-    for (uint32_t i = 0; i < s->count; ++i) {
-        uint32_t request = s->running[i].request;
-        done += (double)s->generated[request] / s->trace->requests[request].output;
-    }
-    double share = done / (double)s->trace->count, left = share > 0 ? (now - p->started) * (1 - share) / share : 0;
-    fprintf(stderr, "\r[%-*.*s] %3.0f%%  %llu of %llu requests, step %llu, batch %u, %.0f s left   ", WIDTH,
-            (int)(share * WIDTH), bar, 100 * share, (unsigned long long)s->finished,
-            (unsigned long long)s->trace->count, (unsigned long long)c->steps, (unsigned)s->count, left);
-    fflush(stderr);
-}
-
-void progress_clear(const progress *p)
-{
-    if (p->shown)
-        fprintf(stderr, "\r%110s\r", "");
-}
 
 typedef struct summary {
     double gbps, tflops, fraction, p50, p99;
@@ -75,6 +38,8 @@ static void print_json(const engine *e, const scheduler *s, const counters *c, c
     json_count(&w, "preemptions", s->preemptions);
     json_count(&w, "prefixes_evicted", s->prefix.evicted);
     json_real(&w, "decode_seconds", c->decode_us / 1e6);
+    json_count(&w, "decode_bytes", (uint64_t)c->work.bytes);
+    json_count(&w, "decode_bytes_once", (uint64_t)c->bytes_once);
     json_real(&w, "decode_gbps", u->gbps);
     json_real(&w, "decode_tflops", u->tflops);
     if (c->bound_us > 0)
@@ -109,6 +74,7 @@ void replay_report(const engine *e, const scheduler *s, counters *c, bool json)
     printf("%-20s %llu of %llu\n", "pages high-water", (unsigned long long)c->high_water, (unsigned long long)c->pages);
     printf("%-20s %llu preemptions, %llu kept prefixes evicted\n", "pool full", (unsigned long long)s->preemptions,
            (unsigned long long)s->prefix.evicted);
+    printf("%-20s %.2f GB, %.2f GB with shared pages once\n", "decode bytes", c->work.bytes / 1e9, c->bytes_once / 1e9);
     printf("%-20s %.1f GB/s, %.3f TFLOP/s", "decode", u.gbps, u.tflops);
     if (c->bound_us > 0)
         printf(", %.2f of the bound", u.fraction);

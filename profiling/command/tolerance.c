@@ -34,17 +34,30 @@ float tolerance_empty_lse(int32_t convention)
     return convention == HOPMLA_LSE_NATURAL_POSINF ? INFINITY : -INFINITY;
 }
 
-void tolerance_lse(tolerance *t, int32_t convention, float lse, double reference)
+/** In the unit that the convention counts in. */
+static double in_unit(int32_t convention, double natural)
 {
+    return convention == HOPMLA_LSE_BASE2 ? natural * M_LOG2E : natural;
+}
+
+bool tolerance_lse_near(int32_t convention, float lse, double reference, double terms)
+{
+    if (isinf(reference))
+        return lse == tolerance_empty_lse(convention);
+    double y = in_unit(convention, reference), error = fabs(lse - y);
+    return error <= 1e-6 || error <= 8.01 / 65536 * fabs(y) || error <= 8 * 0x1p-24 * in_unit(convention, terms);
+}
+
+void tolerance_lse(tolerance *t, int32_t convention, float lse, double reference, double terms)
+{
+    bool near = tolerance_lse_near(convention, lse, reference, terms);
+    t->bad += !near;
     if (isinf(reference)) {
-        bool same = lse == tolerance_empty_lse(convention);
-        t->bad += !same;
-        raise_to(&t->worst_lse, same ? 0.0 : INFINITY);
+        raise_to(&t->worst_lse, near ? 0.0 : INFINITY);
         return;
     }
-    double y = convention == HOPMLA_LSE_BASE2 ? reference * M_LOG2E : reference, error = fabs(lse - y);
-    t->bad += !(error <= 1e-6 || error <= 8.01 / 65536 * fabs(y));
-    raise_to(&t->worst_lse, scaled(error, y));
+    double y = in_unit(convention, reference);
+    raise_to(&t->worst_lse, scaled(fabs(lse - y), y));
 }
 
 void tolerance_merge(tolerance *into, const tolerance *other)

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "profiling/observe/observe.h"
+
+#include "profiling/observe/nvtx.h"
+#include "profiling/observe/recorder.h"
+
+void hm_observers_init(hm_observers *observers)
+{
+    atomic_init(&observers->bits, hm_nvtx_listens() ? HM_OBSERVE_NVTX : 0);
+    atomic_init(&observers->inside, 0);
+    atomic_init(&observers->recorder, NULL);
+}
+
+/* The recorder is held from here to leave(), or is NULL. Counted in first: whoever detaches it takes it away and then
+ * waits until nobody is inside. */
+static hm_recorder *enter(hm_observers *observers)
+{
+    atomic_fetch_add(&observers->inside, 1);
+    hm_recorder *recorder = atomic_load(&observers->recorder);
+    if (!recorder) {
+        atomic_fetch_sub_explicit(&observers->inside, 1, memory_order_release);
+    }
+    return recorder;
+}
+
+static void leave(hm_observers *observers)
+{
+    atomic_fetch_sub_explicit(&observers->inside, 1, memory_order_release);
+}
+
+void hm_observe_begin(hm_observation *seen, hm_observers *observers, const hm_call *call, hopmla_stream stream,
+                      int32_t capturing)
+{
+    if (seen->bits & HM_OBSERVE_NVTX) {
+        hm_nvtx_push(call);
+    }
+    if (!(seen->bits & HM_OBSERVE_RECORD) || capturing) { /* what is captured does not run now */
+        return;
+    }
+    seen->recorder = enter(observers);
+    if (seen->recorder) {
+        seen->position = hm_recorder_begin(seen->recorder, call, seen->came, stream);
+    }
+}
+
+void hm_observe_end(hm_observation *seen, hm_observers *observers, hopmla_stream stream, hopmla_status status)
+{
+    if (seen->recorder) {
+        hm_recorder_end(seen->recorder, seen->position, stream, status == HOPMLA_OK);
+        leave(observers);
+    }
+    if (seen->bits & HM_OBSERVE_NVTX) {
+        hm_nvtx_pop();
+    }
+}
+
+void hm_observe_launch_begin(hm_observed_launch *launch, const hm_observation *seen, hm_observers *observers,
+                             const hm_call *call, hopmla_stream stream)
+{
+    *launch = (hm_observed_launch){ .ranges = seen->bits & HM_OBSERVE_NVTX };
+    if (launch->ranges) {
+        hm_nvtx_push(call);
+    }
+    hm_recorder *recorder = seen->bits & HM_OBSERVE_RECORD ? enter(observers) : NULL;
+    if (recorder) {
+        launch->session = hm_recorder_session(recorder);
+        launch->position = hm_recorder_begin(recorder, call, seen->came, stream);
+        leave(observers);
+    }
+}
+
+static void end_launch(const hm_observed_launch *launch, hm_observers *observers, hopmla_stream stream, int launched)
+{
+    hm_recorder *recorder = launch->session ? enter(observers) : NULL;
+    if (!recorder) {
+        return;
+    }
+    if (hm_recorder_session(recorder) == launch->session) { /* else it was stopped since, and the record closed */
+        hm_recorder_end(recorder, launch->position, stream, launched);
+    }
+    leave(observers);
+}
+
+void hm_observe_launch_end(const hm_observed_launch *launch, hm_observers *observers, hopmla_stream stream)
+{
+    end_launch(launch, observers, stream, 1);
+    if (launch->ranges) {
+        hm_nvtx_pop();
+    }
+}
+
+void hm_observe_launch_drop(const hm_observed_launch *launch, hm_observers *observers)
+{
+    end_launch(launch, observers, NULL, 0);
+}

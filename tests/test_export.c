@@ -1,0 +1,422 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Where exports go and every way in which they cannot: what they hold is read by export.py. The linker sends allocations
+ * of the exporters here: --wrap in meson.build. */
+#include <errno.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "tests/cpu_context.h"
+#include "tests/export_data.h"
+
+enum {
+    RECORDS = 300,
+    TEXT = 1 << 20,
+    OLD = 4 /* bytes of the file that is there before */
+};
+
+/* Allocations that fail. */
+
+static int fail_at = -1;
+static int allocations;
+
+static int is_to_fail(void)
+{
+    return allocations++ == fail_at;
+}
+
+void *__real_calloc(size_t count, size_t size);
+char *__real_strdup(const char *text);
+char *__real_realpath(const char *path, char *resolved);
+void *__wrap_calloc(size_t count, size_t size);
+char *__wrap_strdup(const char *text);
+char *__wrap_realpath(const char *path, char *resolved);
+
+void *__wrap_calloc(size_t count, size_t size)
+{
+    return is_to_fail() ? NULL : __real_calloc(count, size);
+}
+
+char *__wrap_strdup(const char *text)
+{
+    return is_to_fail() ? NULL : __real_strdup(text);
+}
+
+char *__wrap_realpath(const char *path, char *resolved)
+{
+    return is_to_fail() ? NULL : __real_realpath(path, resolved);
+}
+
+/* What a callback received. */
+typedef struct sink {
+    char text[TEXT];
+    uint64_t bytes;
+    uint64_t calls;
+    uint64_t most;    /* bytes in one call */
+    uint64_t ends_at; /* the call that ends the export, from 1; 0: none */
+} sink;
+
+static int32_t receive(void *user, const void *text, uint64_t bytes)
+{
+    sink *s = user;
+    s->calls++;
+    s->most = bytes > s->most ? bytes : s->most;
+    assert_true(s->bytes + bytes <= sizeof(s->text));
+    memcpy(s->text + s->bytes, text, bytes);
+    s->bytes += bytes;
+    return s->calls == s->ends_at ? 7 : 0;
+}
+
+static sink received;
+static hopmla_record records[RECORDS];
+static char folder[64];
+static char file_path[80];
+static char link_path[80];
+
+static int set_up(void **state)
+{
+    (void)state;
+    for (uint64_t i = 0; i < RECORDS; i++) {
+        records[i] = export_record(i);
+    }
+    strcpy(folder, "/tmp/hopmla-export-XXXXXX");
+    if (!mkdtemp(folder)) {
+        return 1;
+    }
+    snprintf(file_path, sizeof(file_path), "%s/file", folder);
+    snprintf(link_path, sizeof(link_path), "%s/link", folder);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    unlink(file_path);
+    unlink(link_path);
+    return rmdir(folder); /* fails when a temporary file was left */
+}
+
+static hopmla_export_options to_callback(void)
+{
+    hopmla_export_options options = HOPMLA_EXPORT_OPTIONS_INIT;
+    memset(&received, 0, sizeof(received));
+    options.write = receive;
+    options.user = &received;
+    return options;
+}
+
+static hopmla_export_options to_path(const char *path)
+{
+    hopmla_export_options options = HOPMLA_EXPORT_OPTIONS_INIT;
+    options.path = path;
+    return options;
+}
+
+static uint64_t size_of(const char *path)
+{
+    struct stat found;
+    return stat(path, &found) ? UINT64_MAX : (uint64_t)found.st_size;
+}
+
+static void put_old_file(void)
+{
+    FILE *file = fopen(file_path, "w");
+    assert_non_null(file);
+    fputs("old\n", file);
+    fclose(file);
+}
+
+static hopmla_status export_all(int32_t format, const hopmla_export_options *options, hopmla_error *error)
+{
+    return hopmla_export_records(format, records, sizeof(records[0]), RECORDS, options, error);
+}
+
+static void test_a_path_and_a_callback_get_the_same(void **state)
+{
+    (void)state;
+    for (int32_t format = HOPMLA_EXPORT_JSONL; format <= HOPMLA_EXPORT_TIMELINE; format++) {
+        hopmla_export_options options = to_callback();
+        assert_int_equal(export_all(format, &options, NULL), HOPMLA_OK);
+        assert_true(received.bytes > 1000);
+        assert_true(received.most <= 16384); /* a piece is small however much there is */
+
+        const hopmla_export_options file = to_path(file_path);
+        assert_int_equal(export_all(format, &file, NULL), HOPMLA_OK);
+        assert_int_equal(size_of(file_path), received.bytes);
+        static char text[TEXT];
+        FILE *written = fopen(file_path, "r");
+        assert_int_equal(fread(text, 1, sizeof(text), written), received.bytes);
+        fclose(written);
+        assert_memory_equal(text, received.text, received.bytes);
+    }
+}
+
+static void test_a_callback_may_end_it(void **state)
+{
+    (void)state;
+    for (int32_t format = HOPMLA_EXPORT_JSONL; format <= HOPMLA_EXPORT_TIMELINE; format++) {
+        for (uint64_t at = 1; at <= 3; at++) {
+            hopmla_export_options options = to_callback();
+            assert_int_equal(export_all(format, &options, NULL), HOPMLA_OK);
+            const uint64_t calls = received.calls;
+            options = to_callback();
+            received.ends_at = at;
+            if (at <= calls) {
+                assert_fails(export_all(format, &options, &error), HOPMLA_ERROR_IO, "options.write");
+                assert_int_equal(received.calls, at); /* and is not called again */
+            }
+        }
+    }
+}
+
+static void test_paths_that_cannot_be_written(void **state)
+{
+    (void)state;
+    const struct {
+        const char *path;
+        int code;
+    } cases[] = {
+        { "/nonexistent/folder/file", ENOENT }, { "/", EISDIR }, { folder, EISDIR }, { "/dev/full", ENOSPC },
+        { "/dev/null/file", ENOTDIR },
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        const hopmla_export_options options = to_path(cases[i].path);
+        hopmla_error error = HOPMLA_ERROR_INIT;
+        assert_int_equal(export_all(HOPMLA_EXPORT_CSV, &options, &error), HOPMLA_ERROR_IO);
+        assert_int_equal(error.native_code, cases[i].code);
+        assert_non_null(strstr(error.message, "options.path"));
+    }
+    const hopmla_export_options empty = to_path("");
+    assert_fails(export_all(HOPMLA_EXPORT_CSV, &empty, &error), HOPMLA_ERROR_ARGUMENT, "options.path is empty");
+}
+
+static void test_a_device_is_written_in_place(void **state)
+{
+    (void)state;
+    const hopmla_export_options options = to_path("/dev/null");
+    assert_int_equal(export_all(HOPMLA_EXPORT_CSV, &options, NULL), HOPMLA_OK);
+    struct stat found;
+    assert_int_equal(stat("/dev/null", &found), 0);
+    assert_true(S_ISCHR(found.st_mode));
+}
+
+static void test_behind_a_link_the_file_is_replaced(void **state)
+{
+    (void)state;
+    put_old_file();
+    assert_int_equal(symlink("file", link_path), 0);
+    const hopmla_export_options options = to_path(link_path);
+    assert_int_equal(export_all(HOPMLA_EXPORT_CSV, &options, NULL), HOPMLA_OK);
+    struct stat found;
+    assert_int_equal(lstat(link_path, &found), 0);
+    assert_true(S_ISLNK(found.st_mode));
+    assert_true(size_of(file_path) > OLD);
+}
+
+/* A disk that is full in the middle: a limit on the size of files stands for it. */
+static void test_what_was_there_stays_after_a_failure(void **state)
+{
+    (void)state;
+    put_old_file();
+    struct rlimit former, small;
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &former), 0);
+    small = former;
+    small.rlim_cur = 20000;
+    signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+    const hopmla_export_options options = to_path(file_path);
+    hopmla_error error = HOPMLA_ERROR_INIT;
+    const hopmla_status status = export_all(HOPMLA_EXPORT_CSV, &options, &error);
+    setrlimit(RLIMIT_FSIZE, &former);
+    signal(SIGXFSZ, SIG_DFL);
+    assert_int_equal(status, HOPMLA_ERROR_IO);
+    assert_int_equal(error.native_code, EFBIG);
+    assert_int_equal(size_of(file_path), OLD);
+}
+
+/* Fails every allocation of an export to a path in turn. @return how many there are */
+static int fail_each(int32_t format, const char *path, uint64_t size_before)
+{
+    const hopmla_export_options options = to_path(path);
+    for (int failures = 0;; failures++) {
+        hopmla_error error = HOPMLA_ERROR_INIT;
+        allocations = 0;
+        fail_at = failures;
+        const hopmla_status status = export_all(format, &options, &error);
+        fail_at = -1;
+        if (status == HOPMLA_OK) {
+            assert_true(size_of(path) > 1000);
+            return failures;
+        }
+        assert_int_equal(status, HOPMLA_ERROR_OUT_OF_HOST_MEMORY);
+        assert_int_equal(error.status, status);
+        assert_int_equal(size_of(path), size_before);
+    }
+}
+
+static void test_no_memory(void **state)
+{
+    (void)state;
+    for (int32_t format = HOPMLA_EXPORT_JSONL; format <= HOPMLA_EXPORT_TIMELINE; format++) {
+        const int own = format >= HOPMLA_EXPORT_ROOFLINE; /* pictures sort */
+        put_old_file();
+        assert_int_equal(fail_each(format, file_path, OLD), 3 + own);
+        unlink(file_path);
+        assert_int_equal(fail_each(format, file_path, UINT64_MAX), 3 + own);
+    }
+}
+
+static void test_arguments(void **state)
+{
+    (void)state;
+    hopmla_export_options options = to_callback();
+    const uint64_t size = sizeof(records[0]);
+    assert_fails(hopmla_export_records(0, records, size, 1, &options, &error), HOPMLA_ERROR_ENUM, "format");
+    assert_fails(hopmla_export_records(6, records, size, 1, &options, &error), HOPMLA_ERROR_ENUM, "format is 6");
+    assert_fails(hopmla_export_records(1, records, size, 1, NULL, &error), HOPMLA_ERROR_NULL, "options");
+    assert_fails(hopmla_export_records(1, NULL, size, 1, &options, &error), HOPMLA_ERROR_NULL, "records");
+    assert_int_equal(hopmla_export_records(1, NULL, size, 0, &options, NULL), HOPMLA_OK);
+    assert_fails(hopmla_export_records(1, records, size, UINT64_MAX, &options, &error), HOPMLA_ERROR_ARGUMENT, "count");
+    assert_fails(hopmla_export_records(1, records, size, UINT64_MAX / size, &options, &error), HOPMLA_ERROR_ARGUMENT,
+                 "count");
+    options.path = "/tmp/x";
+    assert_fails(export_all(1, &options, &error), HOPMLA_ERROR_ARGUMENT, "both given");
+    options.path = NULL;
+    options.write = NULL;
+    assert_fails(export_all(1, &options, &error), HOPMLA_ERROR_ARGUMENT, "both NULL");
+    options = to_callback();
+    options.reserved = 1;
+    assert_fails(export_all(1, &options, &error), HOPMLA_ERROR_ARGUMENT, "reserved");
+    assert_int_equal(received.calls, 0);
+}
+
+static void test_ceilings(void **state)
+{
+    (void)state;
+    hopmla_export_options options = to_callback();
+    hopmla_ceilings ceilings = export_ceilings();
+    options.ceilings = &ceilings;
+    double *rates[] = { &ceilings.read_bytes_per_second, &ceilings.flops_burst, &ceilings.flops_sustained };
+    const double wrong[] = { 0.0, -1.0, 1.0 / 0.0, 0.0 / 0.0 };
+    for (size_t r = 0; r < 3; r++) {
+        for (size_t w = 0; w < 4; w++) {
+            ceilings = export_ceilings();
+            *rates[r] = wrong[w];
+            assert_fails(export_all(HOPMLA_EXPORT_ROOFLINE, &options, &error), HOPMLA_ERROR_ARGUMENT, "ceilings");
+        }
+    }
+    ceilings = export_ceilings();
+    ceilings.struct_size = 8;
+    assert_fails(export_all(HOPMLA_EXPORT_ROOFLINE, &options, &error), HOPMLA_ERROR_STRUCT_SIZE, "ceilings");
+    assert_int_equal(received.calls, 0);
+}
+
+/* Records of a newer and of an older header, and of none. */
+static void test_records_of_another_size(void **state)
+{
+    (void)state;
+    enum {
+        LARGER = sizeof(hopmla_record) + 24
+    };
+    static unsigned char wide[3][LARGER];
+    hopmla_export_options options = to_callback();
+    assert_int_equal(hopmla_export_records(HOPMLA_EXPORT_CSV, records, sizeof(records[0]), 3, &options, NULL),
+                     HOPMLA_OK);
+    static sink narrow;
+    narrow = received;
+    for (int i = 0; i < 3; i++) {
+        const uint32_t size = i == 1 ? (uint32_t)LARGER : (uint32_t)sizeof(hopmla_record);
+        memcpy(wide[i], &records[i], sizeof(records[i]));
+        memcpy(wide[i], &size, sizeof(size));
+    }
+    options = to_callback();
+    const hopmla_record *first = (const hopmla_record *)(const void *)wide;
+    assert_int_equal(hopmla_export_records(HOPMLA_EXPORT_CSV, first, LARGER, 3, &options, NULL), HOPMLA_OK);
+    assert_int_equal(received.bytes, narrow.bytes);
+    assert_memory_equal(received.text, narrow.text, narrow.bytes);
+
+    options = to_callback();
+    wide[1][LARGER - 1] = 1;
+    assert_fails(hopmla_export_records(HOPMLA_EXPORT_CSV, first, LARGER, 3, &options, &error), HOPMLA_ERROR_STRUCT_TAIL,
+                 "records[]");
+    wide[1][LARGER - 1] = 0;
+    const uint32_t wrong[] = { 0, 4, sizeof(hopmla_record) - 1, LARGER + 1, UINT32_MAX };
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+        memcpy(wide[2], &wrong[i], sizeof(wrong[i]));
+        assert_fails(hopmla_export_records(HOPMLA_EXPORT_CSV, first, LARGER, 3, &options, &error),
+                     HOPMLA_ERROR_STRUCT_SIZE, "struct_size");
+    }
+    const uint64_t sizes[] = { 0, sizeof(hopmla_record) - 8, 4097, UINT64_MAX };
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+        assert_fails(hopmla_export_records(HOPMLA_EXPORT_CSV, records, sizes[i], 3, &options, &error),
+                     HOPMLA_ERROR_STRUCT_SIZE, "record_size");
+    }
+    assert_int_equal(received.calls, 0);
+}
+
+/* Of a profiler and a pool that exist, of either, of none, and of two contexts. */
+static void test_metrics(void **state)
+{
+    (void)state;
+    hopmla_context *context = make_context(), *other = make_context();
+    hopmla_profiler *profiler = NULL;
+    hopmla_pool *pool = NULL, *strange = NULL;
+    hopmla_pool_options made = HOPMLA_POOL_OPTIONS_INIT;
+    made.format = HOPMLA_KV_BF16;
+    made.layers = 1;
+    made.pages = 17;
+    assert_int_equal(hopmla_pool_create(context, &made, &pool, NULL), HOPMLA_OK);
+    assert_int_equal(hopmla_pool_create(other, &made, &strange, NULL), HOPMLA_OK);
+    assert_int_equal(hopmla_profiler_create(context, NULL, &profiler, NULL), HOPMLA_OK);
+    for (int which = 0; which < 4; which++) {
+        hopmla_export_options options = to_callback();
+        hopmla_profiler *given = which & 1 ? profiler : NULL;
+        assert_int_equal(hopmla_export_metrics(given, which & 2 ? pool : NULL, &options, NULL), HOPMLA_OK);
+        assert_int_equal(strstr(received.text, "\nhopmla_pool_pages 17\n") != NULL, (which & 2) != 0);
+        assert_int_equal(strstr(received.text, "hopmla_calls_total{kind=\"decode\"} 0\n") != NULL, which & 1);
+        assert_string_equal(received.text + received.bytes - 6, "# EOF\n");
+    }
+    hopmla_export_options options = to_callback();
+    assert_fails(hopmla_export_metrics(profiler, strange, &options, &error), HOPMLA_ERROR_MISMATCH, "pool");
+    assert_fails(hopmla_export_metrics(profiler, pool, NULL, &error), HOPMLA_ERROR_NULL, "options");
+    assert_int_equal(received.calls, 0);
+    received.ends_at = 1;
+    assert_fails(hopmla_export_metrics(profiler, pool, &options, &error), HOPMLA_ERROR_IO, "options.write");
+    fail_at = allocations = 0;
+    const hopmla_export_options file = to_path(file_path);
+    const hopmla_status status = hopmla_export_metrics(profiler, pool, &file, NULL);
+    fail_at = -1;
+    assert_int_equal(status, HOPMLA_ERROR_OUT_OF_HOST_MEMORY);
+    hopmla_profiler_destroy(profiler);
+    hopmla_pool_destroy(pool);
+    hopmla_pool_destroy(strange);
+    hopmla_context_destroy(context);
+    hopmla_context_destroy(other);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_a_path_and_a_callback_get_the_same, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_callback_may_end_it, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_paths_that_cannot_be_written, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_device_is_written_in_place, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_behind_a_link_the_file_is_replaced, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_what_was_there_stays_after_a_failure, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_no_memory, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_arguments, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_ceilings, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_records_of_another_size, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_metrics, set_up, tear_down),
+    };
+    return cmocka_run_group_tests_name("exports", tests, NULL, NULL) ? 1 : 0;
+}
