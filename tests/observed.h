@@ -48,6 +48,9 @@ static inline void observed_create(observed *w, hopmla_context *context)
     options.layers = OBSERVED_LAYERS;
     options.pages = 32;
     assert_int_equal(hopmla_pool_create(context, &options, &w->pool, NULL), HOPMLA_OK);
+    hopmla_pool_layout layout = HOPMLA_POOL_LAYOUT_INIT; /* decodes read what nobody appended */
+    assert_int_equal(hopmla_pool_describe(w->pool, &layout, NULL), HOPMLA_OK);
+    assert_int_equal(hopmla_memory_fill(context, layout.base, 0, layout.bytes, NULL, NULL), HOPMLA_OK);
     observed_plan(w->pool, &w->plan);
     assert_int_equal(hopmla_stream_create(context, &w->stream, NULL), HOPMLA_OK);
     assert_int_equal(hopmla_seq_create(w->pool, w->seqs, 2, NULL), HOPMLA_OK);

@@ -81,6 +81,9 @@ static void start_threads(threads *t, uint64_t steps)
     options.layers = 1;
     options.pages = 4;
     assert_int_equal(hopmla_pool_create(t->context, &options, &t->pool, NULL), HOPMLA_OK);
+    hopmla_pool_layout layout = HOPMLA_POOL_LAYOUT_INIT;
+    assert_int_equal(hopmla_pool_describe(t->pool, &layout, NULL), HOPMLA_OK);
+    assert_int_equal(hopmla_memory_fill(t->context, layout.base, 0, layout.bytes, NULL, NULL), HOPMLA_OK);
     for (int i = 0; i < 2; i++) {
         producer *p = &t->producers[i];
         const uint32_t n = 3;
@@ -159,7 +162,7 @@ static void read_all(hopmla_profiler *profiler, tally *seen)
 
 static void check_two_threads(uint32_t capacity)
 {
-    const uint64_t steps = quick() ? 2000 : 20000;
+    const uint64_t steps = quick() ? 2000 : 8000;
     threads t;
     tally seen = { 0 };
     start_threads(&t, 1); /* makes the context */
@@ -201,7 +204,7 @@ static void test_two_threads_record_and_a_third_reads(void **state)
 static void test_sessions_in_mid_step(void **state)
 {
     (void)state;
-    const int sessions = quick() ? 200 : 2000;
+    const int sessions = quick() ? 200 : 1000;
     threads t;
     start_threads(&t, UINT64_C(1) << 40);
     uint64_t records = 0;

@@ -194,7 +194,7 @@ typedef struct hopmla_record {
     uint64_t unique_bytes;    /**< the same with cached tokens that several batch rows share counted once */
     int64_t host_begin_ns;    /**< CLOCK_MONOTONIC when the call came */
     int64_t host_ns;          /**< that the call took; of a launch, from begin to end */
-    int64_t device_begin_ns;  /**< on the same clock; by events right to some 20 microseconds */
+    int64_t device_begin_ns;  /**< on the same clock; by events wrong by 50 microseconds at most */
     int64_t device_ns;
     double intensity;         /**< FLOPs / bytes */
     double bytes_per_second;

@@ -110,8 +110,8 @@ int hm_event_clock_end(hm_event_clock *clock, uint64_t position, hopmla_stream s
     return record(clock, pair_of(clock, position)[1], stream);
 }
 
-/* The event happens between the two looks at the clock, as a rule in the middle of them: within a few microseconds. One
- * that does not come in time (a busy device) leaves the former anchor in use. */
+/* The event happens between the two looks at the clock, so the middle of them is wrong by half of their distance at most.
+ * Where that is too far (a busy device, a thread that was put aside) the former anchor stays in use. */
 void hm_event_clock_anchor(hm_event_clock *clock)
 {
     const int64_t begin = hm_now();
@@ -130,7 +130,7 @@ void hm_event_clock_anchor(hm_event_clock *clock)
         }
         now = hm_now();
     } while (!happened && now - begin < anchor_wait_ns);
-    if (happened) {
+    if (happened && now - begin <= anchor_wait_ns) {
         clock->current = other;
         clock->anchored = begin + (now - begin) / 2;
     }
