@@ -8,9 +8,11 @@
 #ifndef __ASSEMBLER__
 #if defined(__x86_64__)
 #define HM_FIRST_GLIBC "GLIBC_2.2.5"
+#define HM_STAT_VERSION 1
 #define HM_SETNAME_GLIBC "GLIBC_2.12"
 #elif defined(__aarch64__)
 #define HM_FIRST_GLIBC "GLIBC_2.17"
+#define HM_STAT_VERSION 0
 #define HM_SETNAME_GLIBC "GLIBC_2.17"
 #else
 #error "-Dold_glibc is for x86-64 and aarch64"
@@ -27,6 +29,12 @@ HM_OLD(pthread_join, HM_FIRST_GLIBC);
 HM_OLD(pthread_once, HM_FIRST_GLIBC);
 HM_OLD(pthread_setname_np, HM_SETNAME_GLIBC);
 HM_OLD(pthread_sigmask, HM_FIRST_GLIBC);
+
+/* Before 2.33 stat was an inline function around this one, which says what the struct looks like. */
+#include <sys/stat.h>
+int __xstat(int version, const char *path, struct stat *found);
+HM_OLD(__xstat, HM_FIRST_GLIBC);
+#define stat(path, found) __xstat(HM_STAT_VERSION, path, found)
 
 #endif
 #endif

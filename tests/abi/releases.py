@@ -54,7 +54,7 @@ def run(*command, **options):
 def build_library(build, include, folder):
     """The library with other headers."""
     commands = [entry for entry in json.loads((build / "compile_commands.json").read_text())
-                if re.match(r"(lib|kernels)/libhopmla-\w+\.a\.p/", entry["output"])]
+                if re.match(r"(lib|kernels|profiling/observe)/libhopmla-\w+\.a\.p/", entry["output"])]
     objects = []
 
     def compile_one(index, entry):

@@ -7,7 +7,7 @@ import re
 import constants
 
 api = constants.api
-ORDER = ["version", "status", "context", "device", "pool", "plan", "paged"]
+ORDER = ["version", "status", "context", "device", "pool", "plan", "paged", "profile"]
 
 
 def snapshot(release, include=api.INCLUDE):
