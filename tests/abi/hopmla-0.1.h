@@ -59,7 +59,8 @@ enum {
     HOPMLA_ERROR_UNSUPPORTED = -505,
     HOPMLA_ERROR_DRIVER = -600,
     HOPMLA_ERROR_DRIVER_STICKY = -700,
-    HOPMLA_ERROR_INTERNAL = -800
+    HOPMLA_ERROR_INTERNAL = -800,
+    HOPMLA_ERROR_IO = -900
 };
 typedef struct hopmla_error {
     uint32_t struct_size;
@@ -156,10 +157,16 @@ typedef struct hopmla_ceilings {
     double read_bytes_per_second;
     double flops_burst;
     double flops_sustained;
+    int64_t unix_time;
+    double sustained_mhz;
+    double sustained_watts;
+    char driver[32];
 } hopmla_ceilings;
-#define HOPMLA_CEILINGS_INIT { sizeof(hopmla_ceilings), 0, 0.0, 0.0, 0.0 }
+#define HOPMLA_CEILINGS_INIT { sizeof(hopmla_ceilings), 0, 0.0, 0.0, 0.0, 0, 0.0, 0.0, { 0 } }
 HOPMLA_API hopmla_status hopmla_measure_ceilings(hopmla_context *context, hopmla_ceilings *ceilings,
                                                  hopmla_error *error);
+HOPMLA_API hopmla_status hopmla_load_ceilings(hopmla_context *context, const char *path, hopmla_ceilings *ceilings,
+                                              hopmla_error *error);
 #ifdef __cplusplus
 }
 #endif
@@ -457,6 +464,203 @@ enum {
 };
 HOPMLA_API hopmla_status hopmla_decode_paged_errors(hopmla_context *context, const void *workspace, uint32_t *word,
                                                     hopmla_stream stream, hopmla_error *error);
+#ifdef __cplusplus
+}
+#endif
+#endif
+/* profile.h */
+#ifndef HOPMLA_PROFILE_H
+#define HOPMLA_PROFILE_H
+#ifdef __cplusplus
+extern "C" {
+#endif
+typedef struct hopmla_profiler hopmla_profiler;
+enum {
+    HOPMLA_CALL_APPEND = 1,
+    HOPMLA_CALL_DECODE = 2,
+    HOPMLA_CALL_GATHER = 3,
+    HOPMLA_CALL_UPDATE = 4,
+    HOPMLA_CALL_LAUNCH = 5
+};
+enum {
+    HOPMLA_SOURCE_NONE = 0,
+    HOPMLA_SOURCE_ANALYTIC = 1,
+    HOPMLA_SOURCE_HOST = 2,
+    HOPMLA_SOURCE_EVENT = 3,
+    HOPMLA_SOURCE_ACTIVITY = 4,
+    HOPMLA_SOURCE_COUNTER = 5
+};
+enum {
+    HOPMLA_CLOCK_EVENTS = 1,
+    HOPMLA_CLOCK_ACTIVITY = 2
+};
+enum {
+    HOPMLA_COUNTERS_NONE = 0,
+    HOPMLA_COUNTERS_LIGHT = 1,
+    HOPMLA_COUNTERS_FULL = 2,
+    HOPMLA_COUNTERS_CUSTOM = 3
+};
+enum {
+    HOPMLA_CUSTOM_METRICS = 8
+};
+enum {
+    HOPMLA_PROFILER_TOTALS_ONLY = 1
+};
+typedef struct hopmla_profiler_options {
+    uint32_t struct_size;
+    uint32_t clocks;
+    int32_t counters;
+    uint32_t sample_period;
+    uint32_t capacity;
+    uint32_t flags;
+    const char *metrics;
+    const char *cupti_path;
+} hopmla_profiler_options;
+#define HOPMLA_PROFILER_OPTIONS_INIT { sizeof(hopmla_profiler_options), 0, HOPMLA_COUNTERS_NONE, 1, 0, 0, 0, 0 }
+HOPMLA_API hopmla_status hopmla_profiler_options_init(hopmla_profiler_options *options, uint64_t size);
+HOPMLA_API hopmla_status hopmla_profiler_create(hopmla_context *context, const hopmla_profiler_options *options,
+                                                hopmla_profiler **profiler, hopmla_error *error);
+HOPMLA_API void hopmla_profiler_destroy(hopmla_profiler *profiler);
+HOPMLA_API hopmla_status hopmla_profiler_start(hopmla_profiler *profiler, hopmla_error *error);
+HOPMLA_API hopmla_status hopmla_profiler_stop(hopmla_profiler *profiler, hopmla_error *error);
+typedef struct hopmla_profiler_info {
+    uint32_t struct_size;
+    int32_t started;
+    int32_t time_source;
+    int32_t counters;
+    int32_t nvtx;
+    uint32_t capacity;
+    uint64_t recorded;
+    uint64_t dropped;
+    uint64_t waiting;
+    uint64_t untimed;
+    char activity_missing[256];
+    char counters_missing[256];
+} hopmla_profiler_info;
+#define HOPMLA_PROFILER_INFO_INIT { sizeof(hopmla_profiler_info), 0, 0, 0, 0, 0, 0, 0, 0, 0, { 0 }, { 0 } }
+HOPMLA_API hopmla_status hopmla_profiler_describe(hopmla_profiler *profiler, hopmla_profiler_info *info,
+                                                  hopmla_error *error);
+HOPMLA_API hopmla_status hopmla_profiler_set_ceilings(hopmla_profiler *profiler, const hopmla_ceilings *ceilings,
+                                                      hopmla_error *error);
+enum {
+    HOPMLA_VALID_WORK = 1,
+    HOPMLA_VALID_TIME = 2,
+    HOPMLA_VALID_BOUND = 4,
+    HOPMLA_VALID_DRAM = 8,
+    HOPMLA_VALID_TENSOR = 16,
+    HOPMLA_VALID_CUSTOM = 32
+};
+enum {
+    HOPMLA_RECORD_GRAPH = 1,
+    HOPMLA_RECORD_RAW = 2
+};
+typedef struct hopmla_record {
+    uint32_t struct_size;
+    int32_t kind;
+    uint64_t id;
+    uint64_t plan;
+    uint64_t step;
+    uint32_t calls;
+    uint32_t layer;
+    uint32_t batch;
+    uint32_t rows;
+    uint32_t heads;
+    int32_t format;
+    uint32_t page_bytes;
+    uint32_t flags;
+    uint32_t valid;
+    int32_t time_source;
+    uint64_t kv_tokens;
+    uint64_t flops;
+    uint64_t bytes;
+    uint64_t unique_bytes;
+    int64_t host_begin_ns;
+    int64_t host_ns;
+    int64_t device_begin_ns;
+    int64_t device_ns;
+    double intensity;
+    double bytes_per_second;
+    double flops_per_second;
+    double bound_ns;
+    double fraction;
+    uint64_t dram_read_bytes;
+    uint64_t dram_write_bytes;
+    uint64_t l2_bytes;
+    uint64_t elapsed_cycles;
+    uint64_t tensor_flops;
+    double active_cycles;
+    double tensor_cycles;
+    double custom[HOPMLA_CUSTOM_METRICS];
+} hopmla_record;
+HOPMLA_API hopmla_status hopmla_profiler_read(hopmla_profiler *profiler, hopmla_record *records, uint64_t record_size,
+                                              uint32_t capacity, uint32_t *count, hopmla_error *error);
+HOPMLA_API hopmla_status hopmla_profiler_finish(hopmla_profiler *profiler, hopmla_error *error);
+typedef struct hopmla_totals {
+    uint32_t struct_size;
+    int32_t kind;
+    uint64_t plan;
+    uint64_t records;
+    uint64_t dropped;
+    uint64_t calls;
+    uint64_t timed;
+    uint64_t flops;
+    uint64_t bytes;
+    uint64_t timed_flops;
+    uint64_t timed_bytes;
+    int64_t time_ns;
+    int64_t time_min_ns;
+    int64_t time_max_ns;
+    int64_t time_p50_ns;
+    int64_t time_p90_ns;
+    int64_t time_p99_ns;
+    double bound_ns;
+    double bound_time_ns;
+    uint64_t counted;
+    uint64_t counted_bytes;
+    uint64_t dram_read_bytes;
+    uint64_t dram_write_bytes;
+    uint64_t l2_bytes;
+    uint64_t counted_flops;
+    uint64_t tensor_flops;
+} hopmla_totals;
+#define HOPMLA_TOTALS_INIT { sizeof(hopmla_totals), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0.0, 0.0, \
+    0, 0, 0, 0, 0, 0, 0 }
+HOPMLA_API hopmla_status hopmla_profiler_get_totals(hopmla_profiler *profiler, int32_t kind, hopmla_plan *plan,
+                                                    hopmla_totals *totals, hopmla_error *error);
+typedef struct hopmla_launch_note {
+    uint32_t struct_size;
+    uint32_t appends;
+    uint32_t decodes;
+    int32_t dtype;
+} hopmla_launch_note;
+#define HOPMLA_LAUNCH_NOTE_INIT { sizeof(hopmla_launch_note), 0, 0, 0 }
+HOPMLA_API hopmla_status hopmla_plan_launch_begin(hopmla_plan *plan, const hopmla_launch_note *note,
+                                                  hopmla_stream stream, hopmla_error *error);
+HOPMLA_API hopmla_status hopmla_plan_launch_end(hopmla_plan *plan, hopmla_stream stream, hopmla_error *error);
+enum {
+    HOPMLA_EXPORT_JSONL = 1,
+    HOPMLA_EXPORT_CSV = 2,
+    HOPMLA_EXPORT_TRACE = 3,
+    HOPMLA_EXPORT_ROOFLINE = 4,
+    HOPMLA_EXPORT_TIMELINE = 5
+};
+typedef int32_t (*hopmla_write_fn)(void *user, const void *text, uint64_t bytes);
+typedef struct hopmla_export_options {
+    uint32_t struct_size;
+    uint32_t reserved;
+    const char *path;
+    hopmla_write_fn write;
+    void *user;
+    const char *device;
+    const hopmla_ceilings *ceilings;
+} hopmla_export_options;
+#define HOPMLA_EXPORT_OPTIONS_INIT { sizeof(hopmla_export_options), 0, 0, 0, 0, 0, 0 }
+HOPMLA_API hopmla_status hopmla_export_options_init(hopmla_export_options *options, uint64_t size);
+HOPMLA_API hopmla_status hopmla_export_records(int32_t format, const hopmla_record *records, uint64_t record_size,
+                                               uint64_t count, const hopmla_export_options *options,
+                                               hopmla_error *error);
+HOPMLA_API hopmla_status hopmla_export_metrics(hopmla_profiler *profiler, hopmla_pool *pool,
+                                               const hopmla_export_options *options, hopmla_error *error);
 #ifdef __cplusplus
 }
 #endif

@@ -5,9 +5,11 @@ use crate::callback::{self, Allocator, Callbacks, Installed, LogLevel};
 use crate::error::call;
 use crate::{sys, Ceilings, ContextInfo, Error, Result, Status};
 use std::any::Any;
-use std::ffi::c_void;
+use std::ffi::{c_void, CString};
 use std::fmt;
 use std::mem::size_of;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
 
@@ -249,6 +251,18 @@ impl Context {
         Ceilings::read(|ceilings, error| {
             // SAFETY: the handle is alive, and `read` passes a struct with its size.
             unsafe { sys::hopmla_measure_ceilings(self.raw(), ceilings, error) }
+        })
+    }
+
+    /// Ceilings that were measured here before, from a file, or measures them and keeps them there. `None` is the user's
+    /// cache folder. A file that cannot be written is a log line.
+    pub fn load_ceilings(&self, path: Option<&Path>) -> Result<Ceilings> {
+        let path = path.map(|path| CString::new(path.as_os_str().as_bytes())).transpose();
+        let path = path.map_err(|_| Error::new(Status::Argument, "the path has a NUL in it"))?;
+        let path = path.as_ref().map_or(ptr::null(), |path| path.as_ptr());
+        Ceilings::read(|ceilings, error| {
+            // SAFETY: the handle is alive, `read` passes a struct with its size, and the path is read before the return.
+            unsafe { sys::hopmla_load_ceilings(self.raw(), path, ceilings, error) }
         })
     }
 

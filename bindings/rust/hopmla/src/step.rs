@@ -33,6 +33,10 @@ impl<'p> Step<'p> {
         self.stream
     }
 
+    pub(crate) fn plan_raw(&self) -> *mut crate::sys::hopmla_plan {
+        self.plan.raw()
+    }
+
     #[cfg(feature = "cudarc")]
     pub(crate) fn heads(&self) -> usize {
         self.plan.heads()
