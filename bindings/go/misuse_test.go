@@ -97,7 +97,7 @@ func TestErrors(t *testing.T) {
 	}
 	for status, group := range map[Status]Group{ErrRange: GroupArgument, ErrState: GroupOrder, ErrTooMany: GroupCapacity,
 		ErrBusy: GroupBusy, ErrNoDriver: GroupUnavailable, ErrDriver: GroupDriver, ErrDriverSticky: GroupLost,
-		ErrInternal: GroupInternal, 5: GroupInternal, -12345: GroupInternal} {
+		ErrInternal: GroupInternal, ErrIO: GroupIO, 5: GroupInternal, -12345: GroupInternal} {
 		if status.Group() != group {
 			t.Errorf("%v is of group %d", status, status.Group())
 		}
