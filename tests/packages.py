@@ -107,6 +107,10 @@ def tarball(out, scratch):
     for binary, newest in [(library, LIBRARY_GLIBC), (command, COMMAND_GLIBC)]:
         if asked_glibc(binary) > newest:
             sys.exit(f"{binary.name} asks for glibc {asked_glibc(binary)}, the documents say {newest}")
+    page = (tree / "share" / "man" / "man1" / "hopmla.1").read_text(encoding="utf-8")
+    for name in re.findall(r"(?m)^  ([a-z]+) ", run(command, "--help")):
+        if not re.search(rf"(?m)^\.B {name}\b", page):
+            sys.exit(f"the manual page does not have {name}")
     environment = {name: value for name, value in os.environ.items() if name != "LD_LIBRARY_PATH"}
     run(command, "info", env=environment)
     print(run(sys.executable, HERE / "consumers.py", "c_and_cpp", "plugins", "rust_readme", "go_readme", tree,

@@ -191,6 +191,7 @@ static void step(hopmla_pool *pool, hopmla_plan *plan)
     OK(hopmla_pool_get_stats(pool, &stats.s, &e.s));
     FILLED(stats);
     CHECK(stats.s.sequences == 1 && stats.s.pages_total == 4);
+    OK(hopmla_seq_release(pool, &seq, 1, &e.s));
     UNTOUCHED(e);
 }
 
@@ -222,6 +223,76 @@ static void raw_pages(hopmla_context *context)
     hopmla_memory_free(context, workspace, bytes, HOPMLA_MEMORY_WORKSPACE);
 }
 
+static int32_t swallow(void *user, const void *text, uint64_t bytes)
+{
+    (void)text;
+    *(uint64_t *)user += bytes;
+    return 0;
+}
+
+/* The records of a step, each in a struct of this program's size. */
+static void profiling(hopmla_context *context, hopmla_pool *pool, hopmla_plan *plan)
+{
+    GUARDED(hopmla_error, e, HOPMLA_ERROR_INIT);
+    MADE(hopmla_profiler_options, options);
+    hopmla_profiler *profiler = NULL;
+    OK(hopmla_profiler_create(context, &options.s, &profiler, &e.s));
+    REFUSED(options, hopmla_profiler_create(context, &options.s, &profiler, &e.s));
+    GUARDED(hopmla_ceilings, ceilings, HOPMLA_CEILINGS_INIT);
+    ceilings.s.read_bytes_per_second = ceilings.s.flops_burst = ceilings.s.flops_sustained = 1e9;
+    TAKEN(ceilings, hopmla_profiler_set_ceilings(profiler, &ceilings.s, &e.s));
+    OK(hopmla_profiler_start(profiler, &e.s));
+    step(pool, plan);
+    OK(hopmla_profiler_finish(profiler, &e.s));
+    GUARDED(hopmla_profiler_info, info, HOPMLA_PROFILER_INFO_INIT);
+    OK(hopmla_profiler_describe(profiler, &info.s, &e.s));
+    FILLED(info);
+    CHECK(info.s.started && info.s.waiting >= 4);
+
+    uint32_t count = 0;
+    struct {
+        hopmla_record s[8];
+        unsigned char guard[GUARD];
+    } records;
+    memset(&records, MARK, sizeof(records));
+    OK(hopmla_profiler_read(profiler, records.s, sizeof(records.s[0]), 8, &count, &e.s));
+    CHECK(count >= 4 && records.guard[0] == MARK && records.guard[GUARD - 1] == MARK);
+    for (uint32_t i = 0; i < count; i++) {
+        CHECK(records.s[i].id == i + 1 && records.s[i].struct_size <= sizeof(records.s[i]));
+    }
+    CHECK(records.s[0].kind == HOPMLA_CALL_UPDATE);
+    GUARDED(hopmla_totals, totals, HOPMLA_TOTALS_INIT);
+    OK(hopmla_profiler_get_totals(profiler, HOPMLA_CALL_DECODE, NULL, &totals.s, &e.s));
+    FILLED(totals);
+    CHECK(totals.s.flops == 2 * 1088 * HEADS * TOKENS * totals.s.calls);
+
+    uint64_t written = 0;
+    MADE(hopmla_export_options, export);
+    export.s.write = swallow;
+    export.s.user = &written;
+    TAKEN(export, hopmla_export_records(HOPMLA_EXPORT_CSV, records.s, sizeof(records.s[0]), count, &export.s, &e.s));
+    TAKEN(export, hopmla_export_metrics(profiler, pool, &export.s, &e.s));
+    CHECK(written > 1000);
+    hopmla_profiler_destroy(profiler);
+}
+
+static void launch(hopmla_pool *pool, hopmla_plan *plan)
+{
+    GUARDED(hopmla_error, e, HOPMLA_ERROR_INIT);
+    const uint32_t none = 0;
+    hopmla_seq seq;
+    OK(hopmla_seq_create(pool, &seq, 1, &e.s));
+    OK(hopmla_plan_update(plan, &seq, &none, &none, 1, NULL, &e.s));
+    GUARDED(hopmla_launch_note, note, HOPMLA_LAUNCH_NOTE_INIT);
+    note.s.decodes = 1;
+    REFUSED(note, hopmla_plan_launch_begin(plan, &note.s, NULL, &e.s));
+    OK(hopmla_plan_launch_begin(plan, &note.s, NULL, &e.s));
+    UNTOUCHED(note);
+    OK(hopmla_plan_launch_end(plan, NULL, &e.s));
+    OK(hopmla_plan_end(plan, NULL, &e.s));
+    OK(hopmla_seq_release(pool, &seq, 1, &e.s));
+}
+
 /* With an argument also what takes seconds. */
 int main(int argc, char **argv)
 {
@@ -236,6 +307,8 @@ int main(int argc, char **argv)
     hopmla_plan *plan = plan_of(pool);
     step(pool, plan);
     raw_pages(context);
+    profiling(context, pool, plan);
+    launch(pool, plan);
     if (argc > 1) {
         GUARDED(hopmla_error, e, HOPMLA_ERROR_INIT);
         GUARDED(hopmla_ceilings, ceilings, HOPMLA_CEILINGS_INIT);
