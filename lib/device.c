@@ -186,8 +186,14 @@ hopmla_status hopmla_graph_begin(hopmla_context *context, hopmla_stream stream, 
     if (!stream) {
         return hm_fail(error, HOPMLA_ERROR_ARGUMENT, "stream is the default stream, which cannot be captured");
     }
-    const hopmla_status status = refuse_capture(context, stream, "begin another capture", error);
-    return status ? status : context->backend->graph_begin(context->device, stream, error);
+    hopmla_status status = refuse_capture(context, stream, "begin another capture", error);
+    if (status == HOPMLA_OK) {
+        status = context->backend->graph_begin(context->device, stream, error);
+    }
+    if (status == HOPMLA_OK) {
+        hm_observe_capture_begin(&context->observers);
+    }
+    return status;
 }
 
 hopmla_status hopmla_graph_end(hopmla_context *context, hopmla_stream stream, hopmla_graph *graph, hopmla_error *error)
@@ -203,6 +209,7 @@ hopmla_status hopmla_graph_end(hopmla_context *context, hopmla_stream stream, ho
     if (!capturing) {
         return hm_fail(error, HOPMLA_ERROR_STATE, "stream is not being captured");
     }
+    hm_observe_capture_end(&context->observers);
     return context->backend->graph_end(context->device, stream, graph, error);
 }
 

@@ -109,6 +109,18 @@ static double run_calls(world *w)
     return (double)(hm_now() - begin) / CALLS;
 }
 
+/* The two calls around a launch of a graph, with nothing launched. */
+static double run_launches(world *w)
+{
+    const hopmla_launch_note note = { sizeof(note), 61, 61, 0 };
+    const int64_t begin = hm_now();
+    for (int i = 0; i < CALLS; i++) {
+        hopmla_plan_launch_begin(w->plan, &note, w->stream, NULL);
+        hopmla_plan_launch_end(w->plan, w->stream, NULL);
+    }
+    return (double)(hm_now() - begin) / CALLS;
+}
+
 /* The load and the branch that every call has. */
 static double run_loads(world *w)
 {
@@ -167,7 +179,7 @@ static double measure(world *w, const char *name, double (*run)(world *w), doubl
     return r.call[ROUNDS / 2];
 }
 
-static void measure_profiler(world *w, const char *name, uint32_t clocks, double beside)
+static void measure_profiler(world *w, const char *name, uint32_t clocks, double (*run)(world *w), double beside)
 {
     static rounds r;
     static hopmla_record records[256];
@@ -177,7 +189,7 @@ static void measure_profiler(world *w, const char *name, uint32_t clocks, double
     TRY(hopmla_profiler_create(w->context, &options, &profiler, &error));
     TRY(hopmla_profiler_start(profiler, &error));
     for (int i = 0; i < ROUNDS; i++) {
-        r.call[i] = run_calls(w);
+        r.call[i] = run(w);
         TRY(hopmla_stream_synchronize(w->context, w->stream, &error));
         const int64_t begin = hm_now();
         uint32_t n;
@@ -205,11 +217,16 @@ int main(int argc, char **argv)
     measure(&w, "a look at the clock", run_clock, 0.0);
     measure(&w, "the load alone", run_loads, 0.0);
     const double off = measure(&w, "off", run_calls, 0.0);
-    measure_profiler(&w, cuda ? "analytic" : "analytic, host clock", 0, off);
+    measure_profiler(&w, cuda ? "analytic" : "analytic, host clock", 0, run_calls, off);
     if (cuda) {
-        measure_profiler(&w, "events", HOPMLA_CLOCK_EVENTS, off);
+        measure_profiler(&w, "events", HOPMLA_CLOCK_EVENTS, run_calls, off);
     }
     measure(&w, "off again", run_calls, off);
+    const double launch = measure(&w, "launch: off", run_launches, 0.0);
+    measure_profiler(&w, "launch: analytic", 0, run_launches, launch);
+    if (cuda) {
+        measure_profiler(&w, "launch: events", HOPMLA_CLOCK_EVENTS, run_launches, launch);
+    }
     destroy(&w);
     return 0;
 }

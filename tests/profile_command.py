@@ -69,9 +69,35 @@ def profile_replay(folder):
            and len(records) == sum(line["records"] for line in kinds.values()))
     table = run("profile", "--", *REPLAY, "--no-ceilings")
     ends("the table", table, 0, "\nkind         calls")
-    expect("the table says what is not there", "no counters: " in table.stdout and "the host's clock" in table.stdout
+    expect("the table says what is not there", "no kernel times and no counters: " in table.stdout and "the host's clock" in table.stdout
            and "the ceilings were not measured" in table.stdout, table)
     return path
+
+
+def profile_without_a_device():
+    """On CUDA over a driver without a device, where the test is given one: events, and no word of CUPTI's but why."""
+    driver = os.environ.get("FAKE_CUDA")
+    if not driver:
+        print("skipped there is no driver without a device")
+        return
+    others = {"env": {**os.environ, "HOPMLA_LIBCUDA": driver, "HOPMLA_CUPTI_PATH": "/nonexistent/libcupti.so"}}
+    arguments = [*REPLAY, "--backend", "cuda", "--pages", "200", "--no-ceilings", "--limit", "2"]
+    result = run("profile", "--json", "--", *arguments, "--json", **others)
+    lines = objects(result.stdout)
+    expect("a replay on CUDA is timed by events", result.returncode == 0 and len(lines) == 4
+           and all(line["times"].startswith("CUDA events") and line["ms"] > 0 for line in lines[1:]), result)
+    ends("and says what CUPTI is missing for", run("profile", "--", *arguments, **others), 0, "/nonexistent/libcupti.so")
+    if not os.environ.get("FAKE_CUPTI"):
+        print("skipped there is no CUPTI without a device")
+        return
+    others["env"]["HOPMLA_CUPTI_PATH"] = os.environ["FAKE_CUPTI"]
+    result = run("profile", "--json", "--", *arguments, "--json", **others)
+    lines = objects(result.stdout)
+    expect("with CUPTI by kernel times and counters", result.returncode == 0 and len(lines) == 4
+           and all(line["times"] == "CUPTI's kernel times" and line["dram_read_ratio"] > 0 and line["l2_ratio"] > 0
+                   for line in lines[1:]) and lines[2]["call"] == "decode" and lines[2]["tensor_ratio"] > 0, result)
+    ends("columns of the hardware", run("profile", "--", *arguments, **others), 0, "DRAM      DRAM        L2    tensor")
+    ends("a metric of one's own", run("profile", "--counters", "dram__bytes_read.sum", "--", *arguments, **others), 0, "decode")
 
 
 def profile_bench(folder):
@@ -239,6 +265,7 @@ with tempfile.TemporaryDirectory() as name:
     place = pathlib.Path(name)
     os.environ["XDG_CACHE_HOME"] = str(place / "cache")
     recorded = profile_replay(place)
+    profile_without_a_device()
     profile_bench(place)
     profile_usage(place)
     exports(place, recorded)

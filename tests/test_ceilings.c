@@ -17,6 +17,26 @@
 #include "tests/cpu_context.h"
 #include "tests/fake_nvml.h"
 
+/* Allocations that fail. The linker sends them here: --wrap in meson.build. */
+
+static int fail_at = -1;
+static int allocations;
+
+void *__real_malloc(size_t size);
+void *__real_calloc(size_t count, size_t size);
+void *__wrap_malloc(size_t size);
+void *__wrap_calloc(size_t count, size_t size);
+
+void *__wrap_malloc(size_t size)
+{
+    return allocations++ == fail_at ? NULL : __real_malloc(size);
+}
+
+void *__wrap_calloc(size_t count, size_t size)
+{
+    return allocations++ == fail_at ? NULL : __real_calloc(count, size);
+}
+
 static char folder[64];
 static char path[128];
 static hm_backend counted; /* the CPU backend with a measurement that takes no time */
@@ -303,6 +323,36 @@ static void test_the_usual_place(void **state)
     free(cache);
 }
 
+/* Without memory ceilings are measured and not kept; what the file holds of others stays. */
+static void test_no_memory(void **state)
+{
+    char text[4096];
+    hopmla_ceilings other = must_load(*state, path);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(hm_cache_add(path, "another card", &other, NULL), HOPMLA_OK);
+    counted.describe = describe_cuda;
+    int kept = 0;
+    for (int failures = 0; !kept; failures++) {
+        assert_true(failures < 20);
+        logged[0] = '\0';
+        allocations = 0;
+        fail_at = failures;
+        const hopmla_ceilings measured = must_load(*state, path);
+        fail_at = -1;
+        assert_true(measured.flops_burst == 935e12);
+        get(text, sizeof(text));
+        assert_non_null(strstr(text, "another card\t"));
+        kept = strstr(text, "A card ") != NULL;
+        assert_int_equal(kept, !*logged);
+        assert_int_equal(fake_nvml_state.open, 0);
+        if (kept && allocations > failures) { /* one that only costs the readings, or the look into the file */
+            assert_int_equal(unlink(path), 0);
+            assert_int_equal(hm_cache_add(path, "another card", &other, NULL), HOPMLA_OK);
+            kept = 0;
+        }
+    }
+}
+
 static void test_failures(void **state)
 {
     hopmla_ceilings ceilings = HOPMLA_CEILINGS_INIT;
@@ -331,6 +381,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_the_file_stays_small, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_cache_that_cannot_be_kept, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_the_usual_place, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_no_memory, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_failures, set_up, tear_down),
     };
     return cmocka_run_group_tests_name("ceilings", tests, NULL, NULL) ? 1 : 0;

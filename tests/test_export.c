@@ -222,6 +222,18 @@ static void test_behind_a_link_the_file_is_replaced(void **state)
     assert_true(size_of(file_path) > OLD);
 }
 
+static void test_a_replaced_file_keeps_its_mode(void **state)
+{
+    (void)state;
+    put_old_file();
+    assert_int_equal(chmod(file_path, 0640), 0);
+    const hopmla_export_options options = to_path(file_path);
+    assert_int_equal(export_all(HOPMLA_EXPORT_CSV, &options, NULL), HOPMLA_OK);
+    struct stat found;
+    assert_int_equal(stat(file_path, &found), 0);
+    assert_int_equal(found.st_mode & 0777, 0640);
+}
+
 /* A disk that is full in the middle: a limit on the size of files stands for it. */
 static void test_what_was_there_stays_after_a_failure(void **state)
 {
@@ -411,6 +423,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_paths_that_cannot_be_written, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_device_is_written_in_place, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_behind_a_link_the_file_is_replaced, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_replaced_file_keeps_its_mode, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_what_was_there_stays_after_a_failure, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_no_memory, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_arguments, set_up, tear_down),

@@ -133,6 +133,66 @@ static void cancelling_scores_get_what_float32_needs(void **state)
     assert_false(tolerance_lse_near(HOPMLA_LSE_BASE2, base2 + 3.4e-4f, f.lse, f.terms));
 }
 
+/** x without its bits below `step`. */
+static double cut(double x, double step)
+{
+    return trunc(x / step) * step;
+}
+
+/** The power of two at or below |x|; x is not 0. */
+static double power_below(double x)
+{
+    int exponent;
+    frexp(x, &exponent);
+    return ldexp(1.0, exponent - 1);
+}
+
+/** A sum as tensor cores may make it: 16 products and the sum so far are cut off one bit below the last place of the
+ * largest, and their sum at float32. */
+static double cut_sum(const double *terms)
+{
+    double sum = 0.0;
+    for (int i = 0; i < REFERENCE_QK; i += 16) {
+        double largest = fabs(sum);
+        for (int j = 0; j < 16; ++j)
+            largest = fmax(largest, fabs(terms[i + j]));
+        if (largest == 0.0)
+            continue;
+        const double step = power_below(largest) * 0x1p-24;
+        sum = cut(sum, step);
+        for (int j = 0; j < 16; ++j)
+            sum += cut(terms[i + j], step);
+        if (sum != 0.0)
+            sum = cut(sum, power_below(sum) * 0x1p-23);
+    }
+    return sum;
+}
+
+/** Random signs need no more than the allowance; one sign needs more than that, and less than its own size allows. */
+static void cut_sums_are_covered(void **state)
+{
+    (void)state;
+    uint64_t random = 2;
+    double worst = 0.0, worst_of_one_sign = 0.0;
+    for (int trial = 0; trial < 2000; ++trial) {
+        double terms[REFERENCE_QK], sizes[REFERENCE_QK], sum = 0.0, size = 0.0;
+        for (int i = 0; i < REFERENCE_QK; ++i) {
+            const float *values = half_values(HOPMLA_DTYPE_BF16);
+            terms[i] = (double)values[half_from_float(HOPMLA_DTYPE_BF16, random_value(&random))] *
+                       values[half_from_float(HOPMLA_DTYPE_BF16, random_value(&random))];
+            sizes[i] = fabs(terms[i]);
+            sum += terms[i];
+            size += sizes[i];
+        }
+        worst = fmax(worst, fabs(cut_sum(terms) - sum) / (0x1p-24 * size));
+        worst_of_one_sign = fmax(worst_of_one_sign, fabs(cut_sum(sizes) - size) / (0x1p-24 * size));
+    }
+    print_message("worst errors in 2^-24 of the terms: %.1f with random signs, %.1f with one\n", worst,
+                  worst_of_one_sign);
+    assert_true(worst > 1 && worst < 8);
+    assert_true(worst_of_one_sign > 8 && worst_of_one_sign < 8.01 / 65536 * 0x1p24);
+}
+
 static void empty_rows_stay_exact(void **state)
 {
     (void)state;
@@ -185,6 +245,7 @@ int main(void)
         cmocka_unit_test(terms_are_a_mean_by_probability),
         cmocka_unit_test(usual_rows_get_no_allowance),
         cmocka_unit_test(cancelling_scores_get_what_float32_needs),
+        cmocka_unit_test(cut_sums_are_covered),
         cmocka_unit_test(empty_rows_stay_exact),
         cmocka_unit_test(wrong_results_fail),
     };

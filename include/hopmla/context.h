@@ -170,7 +170,8 @@ HOPMLA_API hopmla_status hopmla_measure_ceilings(hopmla_context *context, hopmla
  * number of threads), one release of the driver and one of this library: two cards of a model share them.
  *
  * A file that is damaged or missing means that they are measured; one that cannot be written is logged as a WARNING. It
- * is replaced whole, so that a reader never finds half of it.
+ * is replaced whole, so that a reader never finds half of it. Ceilings that were taken on a busy device stay in it: delete
+ * the file to have them measured anew.
  *
  * @param path  the file; NULL: $XDG_CACHE_HOME/hopmla/ceilings or ~/.cache/hopmla/ceilings, whose folders are made. Where
  *              neither variable is set they are measured and not kept

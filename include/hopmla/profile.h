@@ -57,10 +57,16 @@ enum {
 /** Clocks that may be asked for; bits. Nothing of them: analytic figures alone, and on CPU the host's clock. */
 enum {
     HOPMLA_CLOCK_EVENTS = 1,   /**< two CUDA events around each call. Ignored on CPU */
-    HOPMLA_CLOCK_ACTIVITY = 2  /**< CUPTI activity; where it is given, it takes the place of events */
+    HOPMLA_CLOCK_ACTIVITY = 2  /**< CUPTI activity; where it is given, it takes the place of events. Of a thread's last call
+                                   the time comes a second later, or with hopmla_profiler_finish */
 };
 
-/** Sets of hardware counters; stored as int32_t. All are read in one pass, and the counted call is waited for. */
+/** Sets of hardware counters; stored as int32_t. All are read in one pass, of one call at a time: a call that comes while
+ * another is counted is not. No other work of the context runs beside a counted call. LIGHT makes the device idle for some
+ * 40 microseconds before and after it, and no host thread wait. The others wait for the device before the call and after
+ * it, a millisecond in all, and break a capture that another thread makes meanwhile where it is not known.
+ *
+ * What is known of captures: those between hopmla_graph_begin and hopmla_graph_end, and those of blocking streams. */
 enum {
     HOPMLA_COUNTERS_NONE = 0,
     HOPMLA_COUNTERS_LIGHT = 1, /**< DRAM bytes, L2 bytes, elapsed cycles */
@@ -111,13 +117,16 @@ HOPMLA_API hopmla_status hopmla_profiler_create(hopmla_context *context, const h
  * until calls that are being recorded on other threads have returned. NULL is allowed. */
 HOPMLA_API void hopmla_profiler_destroy(hopmla_profiler *profiler);
 
-/** Starts recording the context's calls. Opening a session of counters may take some 200 ms and synchronise the device.
+/** Starts recording the context's calls. Opening a session of counters takes some 0.2 to 0.7 s, synchronises the device and
+ * breaks captures under way in the context. CUPTI has room for one user in the process: while another one is there, or a
+ * tool such as Nsight, its figures are left out, and hopmla_profiler_describe says so.
  * @return OK, NULL; STATE when this or another profiler of the context is started, or after fork(); BUSY when hardware
  *         counters were promised and another profiler of the process holds them; CAPTURE when it is known that a capture
  *         is under way that they would break. */
 HOPMLA_API hopmla_status hopmla_profiler_start(hopmla_profiler *profiler, hopmla_error *error);
 
-/** Stops recording; what was recorded can still be read. Waits until calls that are being recorded on other threads have
+/** Stops recording; what was recorded can still be read. A session of counters is not closed during a capture that is known,
+ * but by the next start, stop or destroy. Waits until calls that are being recorded on other threads have
  * returned; synchronises the device only where a session of CUPTI is open. Stopping twice is allowed.
  * @return OK, NULL. */
 HOPMLA_API hopmla_status hopmla_profiler_stop(hopmla_profiler *profiler, hopmla_error *error);
@@ -212,7 +221,9 @@ typedef struct hopmla_record {
 } hopmla_record;
 
 /** Reads records in the order of their calls, finished ones only, and takes them out of the ring. Never waits: what is
- * still running stays for a later read.
+ * still running stays for a later read. Counters come in together: those of 512 calls with LIGHT, of 128 with the others,
+ * or of fewer when half the ring waits for them. This, as in every function that takes in what has finished, synchronises
+ * the device for some 30 ms, and is put off while a capture is known.
  *
  * @param records      [capacity] with `record_size` bytes between them; may be NULL when capacity is 0
  * @param record_size  sizeof(hopmla_record) in the caller's header; each record's struct_size says what was written
@@ -291,7 +302,8 @@ HOPMLA_API hopmla_status hopmla_plan_launch_end(hopmla_plan *plan, hopmla_stream
 
 /** Formats; stored as int32_t. */
 enum {
-    HOPMLA_EXPORT_JSONL = 1,    /**< a JSON object a record, after one with the ceilings; invalid figures are left out */
+    HOPMLA_EXPORT_JSONL = 1,    /**< a JSON object a record, with the fields' names; invalid figures are left out. Before
+                                     them one of kind "ceilings" where device or ceilings are given */
     HOPMLA_EXPORT_CSV = 2,      /**< a row a record under one header line; invalid figures are empty */
     HOPMLA_EXPORT_TRACE = 3,    /**< Chrome's trace events, which Perfetto reads: host and device tracks, counters */
     HOPMLA_EXPORT_ROOFLINE = 4, /**< SVG: intensity against FLOP/s with the ceilings as roofs */
@@ -330,8 +342,9 @@ HOPMLA_API hopmla_status hopmla_export_records(int32_t format, const hopmla_reco
                                                uint64_t count, const hopmla_export_options *options,
                                                hopmla_error *error);
 
-/** Writes OpenMetrics text of a profiler's totals and of a pool's books: monotonic totals and gauges, labels by kind
- * alone. Ends with "# EOF".
+/** Writes OpenMetrics text of a profiler's totals and of a pool's books: monotonic totals, gauges, and a summary of
+ * device times. The only labels are kind and quantile, and device and version of an info metric: the number of lines does
+ * not grow with what a program does. Ends with "# EOF".
  *
  * @param profiler  or NULL
  * @param pool      or NULL

@@ -71,28 +71,21 @@ char *hm_cache_usual_path(void)
     return path;
 }
 
-/* The whole file, NUL-terminated; NULL when it is none of ours. */
-static char *read_file(const char *path)
+/* Fills `text`, of HM_CACHE_BYTES + 1, with the whole file and a NUL. @return whether it is one of ours */
+static int read_file(const char *path, char *text)
 {
     FILE *file = fopen(path, "re");
     if (!file) {
-        return NULL;
+        return 0;
     }
-    char *text = malloc(HM_CACHE_BYTES + 1);
-    const size_t length = text ? fread(text, 1, HM_CACHE_BYTES + 1, file) : 0;
+    const size_t length = fread(text, 1, HM_CACHE_BYTES + 1, file);
     const int failed = ferror(file);
     fclose(file);
-    if (!text || failed || length > HM_CACHE_BYTES) {
-        free(text);
-        return NULL;
+    if (failed || length > HM_CACHE_BYTES) {
+        return 0;
     }
     text[length] = '\0';
-    const int ours = strlen(text) == length && strncmp(text, HEADER, strlen(HEADER)) == 0;
-    if (!ours) {
-        free(text);
-        return NULL;
-    }
-    return text;
+    return strlen(text) == length && strncmp(text, HEADER, strlen(HEADER)) == 0;
 }
 
 /* Takes the line at *at, which ends with a line feed; cuts it off there. NULL at the end of the text. */
@@ -160,8 +153,9 @@ static const char *behind_key(const char *line, const char *key)
 
 int hm_cache_find(const char *path, const char *key, hopmla_ceilings *ceilings)
 {
-    char *text = read_file(path);
-    if (!text) {
+    char *text = malloc(HM_CACHE_BYTES + 1);
+    if (!text || !read_file(path, text)) {
+        free(text);
         return 0;
     }
     int found = 0;
@@ -194,30 +188,40 @@ static void write_line(hm_out *out, const char *key, const hopmla_ceilings *c)
                  *c->driver ? c->driver : "-");
 }
 
+/* The lines of other keys that the file holds now. */
+static void copy_others(hm_out *out, char *text, const char *key)
+{
+    char *at = text + strlen(HEADER);
+    int kept = 1;
+    for (char *line = next_line(&at); line && kept < HM_CACHE_LINES; line = next_line(&at)) {
+        if (is_other(line, key)) {
+            hm_out_text(out, line);
+            hm_out_text(out, "\n");
+            kept++;
+        }
+    }
+}
+
 /* The new line first: where there are too many the last are left out. */
 hopmla_status hm_cache_add(const char *path, const char *key, const hopmla_ceilings *ceilings, hopmla_error *error)
 {
     hopmla_export_options options = HOPMLA_EXPORT_OPTIONS_INIT;
     hm_out *out;
     options.path = path;
+    char *text = malloc(HM_CACHE_BYTES + 1);
+    if (!text) {
+        return hm_fail(error, HOPMLA_ERROR_OUT_OF_HOST_MEMORY, "no memory to read the cache");
+    }
     const hopmla_status status = hm_out_open(&options, &out, error);
     if (status) {
+        free(text);
         return status;
     }
     hm_out_text(out, HEADER);
     write_line(out, key, ceilings);
-    char *text = read_file(path);
-    if (text) {
-        char *at = text + strlen(HEADER);
-        int kept = 1;
-        for (char *line = next_line(&at); line && kept < HM_CACHE_LINES; line = next_line(&at)) {
-            if (is_other(line, key)) {
-                hm_out_text(out, line);
-                hm_out_text(out, "\n");
-                kept++;
-            }
-        }
-        free(text);
+    if (read_file(path, text)) {
+        copy_others(out, text, key);
     }
+    free(text);
     return hm_out_close(out, error);
 }

@@ -67,8 +67,9 @@ typedef struct bench_power {
 typedef struct bench_result {
     uint32_t layers;
     double mean_len;
-    work work; /* of one layer */
-    double us; /* median of one layer */
+    work work;         /* of one layer */
+    double read_bytes; /* of these, KV and queries */
+    double us;         /* median of one layer */
     bench_power power;
     double bound_us;
     double error;          /* largest error of one sampled row and head, scaled as in tolerance.h */

@@ -42,7 +42,7 @@ void bench_print_ceilings(const bench *b, bool json)
     if (b->steady)
         printf(" %11s %11s %9s %6s %6s", "burst us", "steady us", "TFLOP/s", "MHz", "W");
     if (profile_asked())
-        printf(" %11s %9s %9s %9s", "watched us", "DRAM/an.", "L2/an.", "tensor/an.");
+        printf(" %11s %9s %9s %9s", "watched us", "read/an.", "L2/an.", "tensor/an.");
     putchar('\n');
     fflush(stdout);
 }
@@ -54,13 +54,22 @@ static double watched_us(const hopmla_totals *t)
     return t->timed > 0 ? (double)t->time_ns / 1e3 / (double)t->timed / layers : NAN;
 }
 
-static void print_watched(json_writer *w, const hopmla_totals *t)
+/** Bytes that the hardware read from memory over those that have to be read once: KV and queries. 1 is perfect where the
+ * KV is cold; NAN where nothing was counted. */
+static double read_ratio(const bench_result *r)
 {
+    const hopmla_totals *t = &r->watched;
+    return t->counted > 0 ? (double)t->dram_read_bytes / ((double)t->counted * r->layers * r->read_bytes) : NAN;
+}
+
+static void print_watched(json_writer *w, const bench_result *r)
+{
+    const hopmla_totals *t = &r->watched;
     const struct {
         const char *name;
         double value;
     } figures[] = { { "watched_us", watched_us(t) },
-                    { "dram_ratio", totals_dram_ratio(t) },
+                    { "read_ratio", read_ratio(r) },
                     { "l2_ratio", totals_l2_ratio(t) },
                     { "tensor_ratio", totals_tensor_ratio(t) } };
     for (int i = 0; i < 4; ++i) {
@@ -99,7 +108,7 @@ static void print_object(const bench *b, const char *suite, const bench_case *c,
         json_real(&w, "steady_mhz", p->reading.sm_mhz);
         json_real(&w, "steady_watts", p->reading.watts);
     }
-    print_watched(&w, &r->watched);
+    print_watched(&w, r);
     json_real(&w, "error", r->error);
     json_bool(&w, "right", r->right);
     json_end(&w);
@@ -121,7 +130,7 @@ void bench_print_row(const bench *b, const char *suite, const bench_case *c, con
         printf(" %6.0f %6.0f", r->power.reading.sm_mhz, r->power.reading.watts);
     if (profile_asked()) {
         print_figure(11, 2, watched_us(&r->watched));
-        print_figure(9, 3, totals_dram_ratio(&r->watched));
+        print_figure(9, 3, read_ratio(r));
         print_figure(9, 3, totals_l2_ratio(&r->watched));
         print_figure(9, 3, totals_tensor_ratio(&r->watched));
     }

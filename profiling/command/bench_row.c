@@ -271,6 +271,7 @@ bench_result bench_measure(bench *b, const bench_case *c)
         r.q_lens[i] = c->s_q;
         work_add(&result.work, c->h, c->s_q, c->lens[i]);
     }
+    result.read_bytes = result.work.bytes - 2.0 * c->b * c->s_q * c->h * HOPMLA_LATENT_DIM; /* less the outputs */
     result.bound_us = 1e6 * work_bound(result.work, b->ceilings.read_bytes_per_second, peak_flops(&b->ceilings));
     make_pool(b, c, &r, result.layers);
     make_plan(b, c, &r);

@@ -69,10 +69,10 @@ static bool take_line(json_reader *r, void *user)
 /* --- tables ------------------------------------------------------------------------------------------------------- */
 
 enum {
-    MAX_COLUMNS = 64,
-    NOT_THERE = MAX_COLUMNS
+    MAX_COLUMNS = 64
 };
 
+/* What a row is known by: columns that must be there. */
 enum {
     KIND,
     B,

@@ -25,8 +25,8 @@ typedef struct bench_times {
 void bench_times_add(bench_times *times, bench_time row);
 
 /** Reads what `bench --json` printed, or a table: fields apart by tabs, lines of '#' of which one names the columns,
- * kind, b, s_q, h, mean_len, and columns like NAME_us, of which the least counts. A file that is neither ends the program with its name
- * and line. */
+ * kind, b, s_q, h, mean_len, and columns like NAME_us, of which the least counts. A file that is neither ends the program
+ * with its name and line. */
 void bench_times_read(bench_times *times, const char *path);
 
 void bench_times_free(bench_times *times);

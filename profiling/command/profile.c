@@ -236,7 +236,8 @@ int profile_main(int argc, char **argv)
         options,
         sizeof(options) / sizeof(options[0]),
         "What the machine cannot measure is left out, and why is said below the table. On a CPU times are\n"
-        "the host's. bench is timed first as without profile, then each shape runs a few times more, watched."
+        "the host's. bench is timed first as without profile, then each shape runs a few times more, watched:\n"
+        "read/an. is what the hardware read from memory over KV and queries once."
     };
     int own = 1;
     while (own < argc && strcmp(argv[own], "--") != 0)

@@ -4,6 +4,7 @@
 #include "json.h"
 
 #include <math.h>
+#include <string.h>
 
 const char *kind_name(int32_t kind)
 {
@@ -31,9 +32,14 @@ double totals_fraction(const hopmla_totals *t)
     return ratio(t->bound_ns, t->bound_time_ns);
 }
 
-double totals_dram_ratio(const hopmla_totals *t)
+double totals_read_ratio(const hopmla_totals *t)
 {
     return t->counted > 0 ? ratio((double)t->dram_read_bytes, (double)t->counted_bytes) : NAN;
+}
+
+double totals_written_ratio(const hopmla_totals *t)
+{
+    return t->counted > 0 ? ratio((double)t->dram_write_bytes, (double)t->counted_bytes) : NAN;
 }
 
 double totals_l2_ratio(const hopmla_totals *t)
@@ -83,17 +89,11 @@ static void print_line(const profile_result *r, const hopmla_totals *t)
     print_figure(9, 3, totals_tflops(t));
     print_figure(8, 1, 100 * totals_fraction(t));
     if (r->info.counters != HOPMLA_COUNTERS_NONE) {
-        print_figure(9, 3, totals_dram_ratio(t));
+        print_figure(9, 3, totals_read_ratio(t));
+        print_figure(9, 3, totals_written_ratio(t));
         print_figure(9, 3, totals_l2_ratio(t));
         print_figure(9, 3, totals_tensor_ratio(t));
     }
-    putchar('\n');
-}
-
-static void puts_columns(bool counted, const char *dram, const char *l2, const char *tensor)
-{
-    if (counted)
-        printf(" %9s %9s %9s", dram, l2, tensor);
     putchar('\n');
 }
 
@@ -101,10 +101,13 @@ static void print_head(const profile_result *r)
 {
     bool counted = r->info.counters != HOPMLA_COUNTERS_NONE;
     printf("\n%-8s %9s %9s %10s %10s %10s %9s %9s %8s", "", "", "", "time", "p50", "p99", "", "", "% of");
-    puts_columns(counted, "DRAM", "L2", "tensor");
-    printf("%-8s %9s %9s %10s %10s %10s %9s %9s %8s", "kind", "calls", "records", "ms", "us", "us", "GB/s", "TFLOP/s",
+    if (counted)
+        printf(" %9s %9s %9s %9s", "DRAM", "DRAM", "L2", "tensor");
+    printf("\n%-8s %9s %9s %10s %10s %10s %9s %9s %8s", "kind", "calls", "records", "ms", "us", "us", "GB/s", "TFLOP/s",
            "bound");
-    puts_columns(counted, "hw/an.", "hw/an.", "hw/an.");
+    if (counted)
+        printf(" %9s %9s %9s %9s", "read", "written", "hw/an.", "hw/an.");
+    putchar('\n');
 }
 
 static void print_foot(const profile_result *r)
@@ -113,13 +116,14 @@ static void print_foot(const profile_result *r)
     printf("times: %s; p50 and p99 are of a record: one call, or one launch of a graph\n", source_text(i->time_source));
     if (i->counters != HOPMLA_COUNTERS_NONE)
         puts(
-            "hw/an.: bytes that the hardware read from memory, or asked of L2, and operations of the tensor cores, over\n"
-            "the analytic count; a dash where they were not counted");
+            "DRAM, L2, tensor: bytes that the hardware read from and wrote to memory, or asked of L2, over analytic bytes;\n"
+            "operations of its tensor cores over analytic FLOPs; a dash where they were not counted");
     if (!r->has_ceilings)
         puts("% of bound: the ceilings were not measured");
+    bool same = strcmp(i->activity_missing, i->counters_missing) == 0;
     if (i->activity_missing[0] != '\0')
-        printf("no kernel times: %s\n", i->activity_missing);
-    if (i->counters_missing[0] != '\0')
+        printf("no kernel times%s: %s\n", same ? " and no counters" : "", i->activity_missing);
+    if (i->counters_missing[0] != '\0' && !same)
         printf("no counters: %s\n", i->counters_missing);
     if (i->dropped > 0)
         printf("%llu of %llu records were dropped: the ring was full\n", (unsigned long long)i->dropped,
@@ -149,7 +153,8 @@ static void print_object(const profile_result *r, const hopmla_totals *t)
     json_figure(&w, "gbps", totals_gbps(t));
     json_figure(&w, "tflops", totals_tflops(t));
     json_figure(&w, "fraction", totals_fraction(t));
-    json_figure(&w, "dram_ratio", totals_dram_ratio(t));
+    json_figure(&w, "dram_read_ratio", totals_read_ratio(t));
+    json_figure(&w, "dram_written_ratio", totals_written_ratio(t));
     json_figure(&w, "l2_ratio", totals_l2_ratio(t));
     json_figure(&w, "tensor_ratio", totals_tensor_ratio(t));
     json_end(&w);

@@ -26,7 +26,8 @@ void profile_print(const profile_result *r, bool json);
 double totals_gbps(const hopmla_totals *t);
 double totals_tflops(const hopmla_totals *t);
 double totals_fraction(const hopmla_totals *t);
-double totals_dram_ratio(const hopmla_totals *t); /* bytes read by the hardware / analytic bytes */
+double totals_read_ratio(const hopmla_totals *t);    /* bytes read by the hardware / analytic bytes, read and written */
+double totals_written_ratio(const hopmla_totals *t); /* bytes written by it / the same */
 double totals_l2_ratio(const hopmla_totals *t);
 double totals_tensor_ratio(const hopmla_totals *t); /* FLOPs counted / analytic FLOPs */
 

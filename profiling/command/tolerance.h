@@ -9,11 +9,12 @@
  *
  * The last is for scores that cancel. A score is a sum of 576 products in float32, and its error follows the size of
  * these terms, A = scale · Σ|q·k|, not the size of the sum; the error of a log-sum-exp is the mean of its scores' errors
- * by probability, and the terms behind it are the mean of their A. 2⁻²⁴ of A is half a unit in the last place of a
- * number of that size. Products of random numbers, added as tensor cores do it, 36 times 16 of them, each sum cut off
- * instead of rounded, were off by up to 4.0·2⁻²⁴·A in 200,000 trials; eight leave as much again. Terms of one sign can be
- * off by more, 40 in these trials, but then the sum is as large as its terms and its own size allows 2,000. With the
- * usual inputs, N(0, 1) / 10 and a scale of 576^−½, A is 0.15 and the allowance 7e-8: nothing beside 1e-6.
+ * by probability, and the terms behind it are the mean of their A. 2⁻²⁴ of A is between half and one unit in the last
+ * place of a number of that size. Products of random numbers, added as tensor cores may do it, 36 times 16 of them, each
+ * sum cut off instead of rounded, were off by up to 4.0·2⁻²⁴·A in 200,000 trials (tests/test_tolerance.c makes 2,000);
+ * eight leave as much again. Terms of one sign can be off by more, 40 in these trials, but then the sum is as large as
+ * its terms and its own size allows 2,000. With the usual inputs, N(0, 1) / 10 and a scale of 576^−½, A is 0.15 and the
+ * allowance 7e-8: nothing beside 1e-6.
  *
  * Outputs need no such allowance: scores that are off by d move an output by at most 2d of the mean size of its values,
  * and the largest d in the suite is 2e-4.

@@ -91,6 +91,10 @@ static hopmla_status open_path(hm_out *out, const char *path, hopmla_error *erro
             return hm_fail(error, HOPMLA_ERROR_OUT_OF_HOST_MEMORY, "no memory for the name of options.path");
         }
         out->file = open_temporary(out, out->target);
+        if (exists && out->file >= 0) {
+            /* Whoever could not read the old one must not read the new one. What cannot be had stays as it was made. */
+            (void)!fchmod(out->file, found.st_mode & 0777);
+        }
     }
     if (out->file < 0) {
         const int code = errno;

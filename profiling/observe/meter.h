@@ -57,7 +57,10 @@ hopmla_status hm_meter_open(hopmla_context *context, const hopmla_profiler_optio
 /** A stopped one. */
 void hm_meter_close(hm_meter *meter);
 
-/** @return OK, BUSY, CAPTURE */
+/** What it gives now, which a start, and a later failure, may have changed. */
+void hm_meter_describe(const hm_meter *meter, hm_meter_offer *offer);
+
+/** @return OK, also where it gives less than was offered; BUSY, CAPTURE, and the driver's */
 hopmla_status hm_meter_start(hm_meter *meter, hopmla_error *error);
 
 /** No call is being recorded. What was measured can be asked for afterwards; what is not there then never will be. */
@@ -68,8 +71,13 @@ void hm_meter_stop(hm_meter *meter);
 void hm_meter_begin(hm_meter *meter, uint64_t position, const hm_call *call);
 void hm_meter_end(hm_meter *meter, uint64_t position);
 
-/** Gets in what the tool has ready, before a run of questions. Does not wait for the device. */
+/** Gets in what the tool has ready, before a run of questions. Does not wait for the device, but for counters, whose
+ * buffer is emptied when it is full: some 30 ms, in which the device is synchronised. */
 void hm_meter_collect(hm_meter *meter);
+
+/** Called before and after the device is synchronised: gets in all that is left of the calls that had ended before. */
+uint64_t hm_meter_mark(hm_meter *meter);
+void hm_meter_settle(hm_meter *meter, uint64_t mark);
 
 /** When the record's work ran, ns of the monotonic clock. */
 hm_answer hm_meter_time(hm_meter *meter, uint64_t position, int64_t *begin, int64_t *end);

@@ -9,6 +9,22 @@ void hm_observers_init(hm_observers *observers)
     atomic_init(&observers->bits, hm_nvtx_listens() ? HM_OBSERVE_NVTX : 0);
     atomic_init(&observers->inside, 0);
     atomic_init(&observers->recorder, NULL);
+    atomic_init(&observers->captures, 0);
+    atomic_init(&observers->captured, 0);
+}
+
+void hm_observe_capture_begin(hm_observers *observers)
+{
+    atomic_fetch_add_explicit(&observers->captures, 1, memory_order_relaxed);
+}
+
+/* One that an engine began itself may end here too. */
+void hm_observe_capture_end(hm_observers *observers)
+{
+    unsigned captures = atomic_load_explicit(&observers->captures, memory_order_relaxed);
+    while (captures > 0 && !atomic_compare_exchange_weak_explicit(&observers->captures, &captures, captures - 1,
+                                                                  memory_order_relaxed, memory_order_relaxed)) {
+    }
 }
 
 /* The recorder is held from here to leave(), or is NULL. Counted in first: whoever detaches it takes it away and then
@@ -34,7 +50,11 @@ void hm_observe_begin(hm_observation *seen, hm_observers *observers, const hm_ca
     if (seen->bits & HM_OBSERVE_NVTX) {
         hm_nvtx_push(call);
     }
-    if (!(seen->bits & HM_OBSERVE_RECORD) || capturing) { /* what is captured does not run now */
+    if (!(seen->bits & HM_OBSERVE_RECORD)) {
+        return;
+    }
+    if (capturing) { /* what is captured does not run now */
+        atomic_store_explicit(&observers->captured, seen->came, memory_order_relaxed);
         return;
     }
     seen->recorder = enter(observers);

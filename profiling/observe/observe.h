@@ -36,6 +36,9 @@ typedef struct hm_observers {
     atomic_uint bits;
     atomic_uint inside; /* calls that may hold the recorder: it is let go of only when there are none */
     _Atomic(struct hm_recorder *) recorder;
+    atomic_uint captures; /* under way, of those that hopmla_graph_begin began */
+    _Atomic int64_t
+        captured; /* when a call was last captured while a profiler was started, ns of the monotonic clock */
 } hm_observers;
 
 /** Bits of hm_call.flags. */
@@ -99,6 +102,10 @@ static inline hm_observation hm_observe(hm_observers *observers)
 
 /** At a context's creation. */
 void hm_observers_init(hm_observers *observers);
+
+/** What is known of captures in the context, for meters that would break them. An engine may begin them itself. */
+void hm_observe_capture_begin(hm_observers *observers);
+void hm_observe_capture_end(hm_observers *observers);
 
 void hm_observe_begin(hm_observation *seen, hm_observers *observers, const hm_call *call, hopmla_stream stream,
                       int32_t capturing);

@@ -79,6 +79,23 @@ static void refuse_meter(const hopmla_profiler_options *options, hm_meter_offer 
     }
 }
 
+/* Once the offer is known: events where kernel times are wanted and not given. */
+static hopmla_status choose_clock(hopmla_profiler *profiler, hopmla_error *error)
+{
+    hm_recorder *recorder = &profiler->recorder;
+    const int wants_events = (profiler->options.clocks & HOPMLA_CLOCK_EVENTS) && !recorder->host_clock;
+    recorder->meter_times = profiler->offer.activity;
+    hopmla_status status = HOPMLA_OK;
+    if (wants_events && !recorder->meter_times && !recorder->events) {
+        status = hm_event_clock_create(profiler->context, profiler->options.capacity, &recorder->events, error);
+    }
+    profiler->finisher.time_source = recorder->host_clock    ? HOPMLA_SOURCE_HOST
+                                     : recorder->meter_times ? HOPMLA_SOURCE_ACTIVITY
+                                     : recorder->events      ? HOPMLA_SOURCE_EVENT
+                                                             : HOPMLA_SOURCE_NONE;
+    return status;
+}
+
 static hopmla_status open_clocks(hopmla_profiler *profiler, const hopmla_profiler_options *options, hopmla_error *error)
 {
     hm_recorder *recorder = &profiler->recorder;
@@ -93,15 +110,7 @@ static hopmla_status open_clocks(hopmla_profiler *profiler, const hopmla_profile
     if (status) {
         return status;
     }
-    recorder->meter_times = profiler->offer.activity;
-    if ((options->clocks & HOPMLA_CLOCK_EVENTS) && !recorder->host_clock && !recorder->meter_times) {
-        status = hm_event_clock_create(context, options->capacity, &recorder->events, error);
-    }
-    profiler->finisher.time_source = recorder->host_clock    ? HOPMLA_SOURCE_HOST
-                                     : recorder->meter_times ? HOPMLA_SOURCE_ACTIVITY
-                                     : recorder->events      ? HOPMLA_SOURCE_EVENT
-                                                             : HOPMLA_SOURCE_NONE;
-    return status;
+    return choose_clock(profiler, error);
 }
 
 static void close_clocks(hopmla_profiler *profiler)
@@ -177,6 +186,25 @@ static void detach(hopmla_profiler *profiler)
     }
 }
 
+/* CUPTI may give less than it seemed when the profiler was created: somebody else was quicker. */
+static hopmla_status start_meter(hopmla_profiler *profiler, hopmla_error *error)
+{
+    hm_meter *meter = profiler->recorder.meter;
+    if (!meter) {
+        return HOPMLA_OK;
+    }
+    hopmla_status status = hm_meter_start(meter, error);
+    if (status) {
+        return status;
+    }
+    hm_meter_describe(meter, &profiler->offer);
+    status = choose_clock(profiler, error);
+    if (status) {
+        hm_meter_stop(meter);
+    }
+    return status;
+}
+
 static hopmla_status start(hopmla_profiler *profiler, hopmla_error *error)
 {
     hm_observers *observers = &profiler->context->observers;
@@ -187,12 +215,10 @@ static hopmla_status start(hopmla_profiler *profiler, hopmla_error *error)
     if (!atomic_compare_exchange_strong(&observers->recorder, &nobody, &profiler->recorder)) {
         return hm_fail(error, HOPMLA_ERROR_STATE, "another profiler of the context is started");
     }
-    if (profiler->recorder.meter) {
-        const hopmla_status status = hm_meter_start(profiler->recorder.meter, error);
-        if (status) {
-            detach(profiler);
-            return status;
-        }
+    const hopmla_status status = start_meter(profiler, error);
+    if (status) {
+        detach(profiler);
+        return status;
     }
     if (profiler->recorder.events) {
         hm_event_clock_anchor(profiler->recorder.events);

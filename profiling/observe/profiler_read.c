@@ -19,6 +19,16 @@ static void count_records(hopmla_profiler *profiler, hopmla_profiler_info *info)
     info->untimed = profiler->finisher.untimed;
 }
 
+static void describe_meter(hopmla_profiler *profiler, hopmla_profiler_info *info)
+{
+    if (profiler->recorder.meter) {
+        hm_meter_describe(profiler->recorder.meter, &profiler->offer);
+    }
+    info->counters = profiler->offer.counters;
+    memcpy(info->activity_missing, profiler->offer.activity_missing, sizeof(info->activity_missing));
+    memcpy(info->counters_missing, profiler->offer.counters_missing, sizeof(info->counters_missing));
+}
+
 hopmla_status hopmla_profiler_describe(hopmla_profiler *profiler, hopmla_profiler_info *info, hopmla_error *error)
 {
     HM_CHECK_ERROR(error);
@@ -31,16 +41,14 @@ hopmla_status hopmla_profiler_describe(hopmla_profiler *profiler, hopmla_profile
     }
     const unsigned bits = atomic_load_explicit(&profiler->context->observers.bits, memory_order_relaxed);
     hopmla_profiler_info own = HOPMLA_PROFILER_INFO_INIT;
-    own.time_source = profiler->finisher.time_source;
-    own.counters = profiler->offer.counters;
     own.nvtx = (bits & HM_OBSERVE_NVTX) != 0;
     own.capacity = profiler->options.capacity;
-    memcpy(own.activity_missing, profiler->offer.activity_missing, sizeof(own.activity_missing));
-    memcpy(own.counters_missing, profiler->offer.counters_missing, sizeof(own.counters_missing));
     if (!hm_profiler_is_forked(profiler)) {
         pthread_mutex_lock(&profiler->mutex);
         hm_finish(&profiler->finisher);
         own.started = profiler->started;
+        own.time_source = profiler->finisher.time_source;
+        describe_meter(profiler, &own);
         count_records(profiler, &own);
         pthread_mutex_unlock(&profiler->mutex);
     }
@@ -92,11 +100,16 @@ hopmla_status hopmla_profiler_finish(hopmla_profiler *profiler, hopmla_error *er
         return HOPMLA_OK;
     }
     const hopmla_context *context = profiler->context;
+    hm_meter *meter = profiler->recorder.meter;
+    const uint64_t mark = meter ? hm_meter_mark(meter) : 0;
     const hopmla_status status = context->backend->synchronize(context->device, error);
     if (status) {
         return status;
     }
     pthread_mutex_lock(&profiler->mutex);
+    if (meter) {
+        hm_meter_settle(meter, mark);
+    }
     hm_finish(&profiler->finisher);
     pthread_mutex_unlock(&profiler->mutex);
     return HOPMLA_OK;

@@ -53,7 +53,7 @@ typedef struct hm_recorder {
     int32_t host_clock;     /* a call ends with its work: the host's clock times it */
     hm_event_clock *events; /* or NULL */
     hm_meter *meter;        /* or NULL */
-    int32_t meter_times;    /* it gives times: in the place of events */
+    int32_t meter_times;    /* it gives times: in the place of events. Of a session */
     /* Written by calls. */
     _Alignas(64) _Atomic uint64_t tail; /* positions taken */
     _Atomic uint64_t dropped;

@@ -394,7 +394,8 @@ extern "C" {
     /// number of threads), one release of the driver and one of this library: two cards of a model share them.
     ///
     /// A file that is damaged or missing means that they are measured; one that cannot be written is logged as a WARNING. It
-    /// is replaced whole, so that a reader never finds half of it.
+    /// is replaced whole, so that a reader never finds half of it. Ceilings that were taken on a busy device stay in it: delete
+    /// the file to have them measured anew.
     ///
     /// `path`: the file; NULL: $XDG_CACHE_HOME/hopmla/ceilings or ~/.cache/hopmla/ceilings, whose folders are made. Where
     /// neither variable is set they are measured and not kept
@@ -1426,7 +1427,8 @@ pub const HOPMLA_SOURCE_ACTIVITY: i32 = 4;
 pub const HOPMLA_SOURCE_COUNTER: i32 = 5;
 /// two CUDA events around each call. Ignored on CPU
 pub const HOPMLA_CLOCK_EVENTS: u32 = 1;
-/// CUPTI activity; where it is given, it takes the place of events
+/// CUPTI activity; where it is given, it takes the place of events. Of a thread's last call
+/// the time comes a second later, or with hopmla_profiler_finish
 pub const HOPMLA_CLOCK_ACTIVITY: u32 = 2;
 pub const HOPMLA_COUNTERS_NONE: i32 = 0;
 /// DRAM bytes, L2 bytes, elapsed cycles
@@ -1494,7 +1496,9 @@ extern "C" {
 }
 
 extern "C" {
-    /// Starts recording the context's calls. Opening a session of counters may take some 200 ms and synchronise the device.
+    /// Starts recording the context's calls. Opening a session of counters takes some 0.2 to 0.7 s, synchronises the device and
+    /// breaks captures under way in the context. CUPTI has room for one user in the process: while another one is there, or a
+    /// tool such as Nsight, its figures are left out, and hopmla_profiler_describe says so.
     ///
     /// Returns OK, NULL; STATE when this or another profiler of the context is started, or after fork(); BUSY when hardware
     /// counters were promised and another profiler of the process holds them; CAPTURE when it is known that a capture
@@ -1503,7 +1507,8 @@ extern "C" {
 }
 
 extern "C" {
-    /// Stops recording; what was recorded can still be read. Waits until calls that are being recorded on other threads have
+    /// Stops recording; what was recorded can still be read. A session of counters is not closed during a capture that is known,
+    /// but by the next start, stop or destroy. Waits until calls that are being recorded on other threads have
     /// returned; synchronises the device only where a session of CUPTI is open. Stopping twice is allowed.
     ///
     /// Returns OK, NULL.
@@ -1652,7 +1657,9 @@ pub struct hopmla_record {
 
 extern "C" {
     /// Reads records in the order of their calls, finished ones only, and takes them out of the ring. Never waits: what is
-    /// still running stays for a later read.
+    /// still running stays for a later read. Counters come in together: those of 512 calls with LIGHT, of 128 with the others,
+    /// or of fewer when half the ring waits for them. This, as in every function that takes in what has finished, synchronises
+    /// the device for some 30 ms, and is put off while a capture is known.
     ///
     /// `records`: \[capacity\] with `record_size` bytes between them; may be NULL when capacity is 0
     ///
@@ -1777,7 +1784,8 @@ extern "C" {
         error: *mut hopmla_error,
     ) -> hopmla_status;
 }
-/// a JSON object a record, after one with the ceilings; invalid figures are left out
+/// a JSON object a record, with the fields' names; invalid figures are left out. Before
+/// them one of kind "ceilings" where device or ceilings are given
 pub const HOPMLA_EXPORT_JSONL: i32 = 1;
 /// a row a record under one header line; invalid figures are empty
 pub const HOPMLA_EXPORT_CSV: i32 = 2;
@@ -1841,8 +1849,9 @@ extern "C" {
 }
 
 extern "C" {
-    /// Writes OpenMetrics text of a profiler's totals and of a pool's books: monotonic totals and gauges, labels by kind
-    /// alone. Ends with "# EOF".
+    /// Writes OpenMetrics text of a profiler's totals and of a pool's books: monotonic totals, gauges, and a summary of
+    /// device times. The only labels are kind and quantile, and device and version of an info metric: the number of lines does
+    /// not grow with what a program does. Ends with "# EOF".
     ///
     /// `profiler`: or NULL
     ///

@@ -10,7 +10,7 @@ hopmla_status hm_meter_open(hopmla_context *context, const hopmla_profiler_optio
     (void)context;
     (void)capacity;
     (void)error;
-    static const char *const missing = "the library was built without CUPTI";
+    static const char *const missing = "the library was built without CUPTI: its headers come with CUDA 13";
     *offer = (hm_meter_offer){ .counters = HOPMLA_COUNTERS_NONE };
     *meter = NULL;
     if (options->clocks & HOPMLA_CLOCK_ACTIVITY) {
@@ -25,6 +25,12 @@ hopmla_status hm_meter_open(hopmla_context *context, const hopmla_profiler_optio
 void hm_meter_close(hm_meter *meter)
 {
     (void)meter;
+}
+
+void hm_meter_describe(const hm_meter *meter, hm_meter_offer *offer)
+{
+    (void)meter;
+    (void)offer;
 }
 
 hopmla_status hm_meter_start(hm_meter *meter, hopmla_error *error)
@@ -55,6 +61,18 @@ void hm_meter_end(hm_meter *meter, uint64_t position)
 void hm_meter_collect(hm_meter *meter)
 {
     (void)meter;
+}
+
+uint64_t hm_meter_mark(hm_meter *meter)
+{
+    (void)meter;
+    return 0;
+}
+
+void hm_meter_settle(hm_meter *meter, uint64_t mark)
+{
+    (void)meter;
+    (void)mark;
 }
 
 hm_answer hm_meter_time(hm_meter *meter, uint64_t position, int64_t *begin, int64_t *end)
