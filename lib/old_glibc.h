@@ -20,6 +20,7 @@
 
 #define HM_OLD(name, version) __asm__(".symver " #name "," #name "@" version)
 
+HM_OLD(dladdr, HM_FIRST_GLIBC);
 HM_OLD(dlclose, HM_FIRST_GLIBC);
 HM_OLD(dlerror, HM_FIRST_GLIBC);
 HM_OLD(dlopen, HM_FIRST_GLIBC);
