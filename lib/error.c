@@ -28,7 +28,7 @@ static hopmla_status fail(hopmla_error *error, hopmla_status status, int64_t val
 static hopmla_status fail(hopmla_error *error, hopmla_status status, int64_t value, int32_t native_code,
                           const char *format, va_list arguments)
 {
-    if (!error || error->struct_size < sizeof(*error) || error->struct_size > HM_LARGEST_STRUCT) {
+    if (!error || error->struct_size < HM_FIRST_ERROR || error->struct_size > HM_LARGEST_STRUCT) {
         return status;
     }
     /* Through a buffer: an argument may be error->message itself. */
@@ -88,7 +88,7 @@ hopmla_status hopmla_error_init(hopmla_error *error, uint64_t size)
     if (!error) {
         return HOPMLA_ERROR_NULL;
     }
-    if (size < sizeof(*error) || size > HM_LARGEST_STRUCT) {
+    if (size < HM_FIRST_ERROR || size > HM_LARGEST_STRUCT) {
         return HOPMLA_ERROR_STRUCT_SIZE;
     }
     memset(error, 0, (size_t)size);

@@ -287,11 +287,27 @@ static void step(void)
     decoded += q_rows;
 }
 
+/* What the profiler counted, by kind of call. */
+static void print_calls(hopmla_profiler *profiler)
+{
+    static const char *const names[] = { "append", "decode", "update" };
+    static const int32_t kinds[] = { HOPMLA_CALL_APPEND, HOPMLA_CALL_DECODE, HOPMLA_CALL_UPDATE };
+    check(hopmla_profiler_finish(profiler, &error));
+    for (int i = 0; i < 3; i++) {
+        hopmla_totals totals = HOPMLA_TOTALS_INIT;
+        check(hopmla_profiler_get_totals(profiler, kinds[i], NULL, &totals, &error));
+        printf("%s: calls %llu, FLOPs %llu, bytes %llu\n", names[i], (unsigned long long)totals.calls,
+               (unsigned long long)totals.flops, (unsigned long long)totals.bytes);
+    }
+}
+
 int main(int argc, char **argv)
 {
     hopmla_context_options context_options = HOPMLA_CONTEXT_OPTIONS_INIT;
     hopmla_pool_options pool_options = HOPMLA_POOL_OPTIONS_INIT;
     hopmla_plan_options plan_options = HOPMLA_PLAN_OPTIONS_INIT;
+    hopmla_profiler_options profiler_options = HOPMLA_PROFILER_OPTIONS_INIT;
+    hopmla_profiler *profiler;
     context_options.backend = HOPMLA_BACKEND_CPU;
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--cuda") == 0) {
@@ -310,6 +326,9 @@ int main(int argc, char **argv)
     plan_options.max_kv_tokens = MAX_TOKENS;
     check(hopmla_plan_create(pool, &plan_options, &plan, &error));
     check(hopmla_stream_create(context, &stream, &error));
+    profiler_options.flags = HOPMLA_PROFILER_TOTALS_ONLY;
+    check(hopmla_profiler_create(context, &profiler_options, &profiler, &error));
+    check(hopmla_profiler_start(profiler, &error));
     check(hopmla_memory_alloc(context, sizeof rows, HOPMLA_MEMORY_WORKSPACE, &device_rows, &error));
     check(hopmla_memory_alloc(context, sizeof q[0], HOPMLA_MEMORY_WORKSPACE, &device_q, &error));
     check(hopmla_memory_alloc(context, sizeof out[0], HOPMLA_MEMORY_WORKSPACE, &device_out, &error));
@@ -332,7 +351,9 @@ int main(int argc, char **argv)
     printf("forks %u, preemptions %u, finished %u\n", forks, preemptions, finished);
     printf("pages %llu, free %llu, most used %llu, sequences left %u\n", (unsigned long long)stats.pages_total,
            (unsigned long long)stats.pages_free, (unsigned long long)stats.pages_high_water, stats.sequences);
+    print_calls(profiler);
 
+    hopmla_profiler_destroy(profiler);
     hopmla_memory_free(context, device_rows, sizeof rows, HOPMLA_MEMORY_WORKSPACE);
     hopmla_memory_free(context, device_q, sizeof q[0], HOPMLA_MEMORY_WORKSPACE);
     hopmla_memory_free(context, device_out, sizeof out[0], HOPMLA_MEMORY_WORKSPACE);

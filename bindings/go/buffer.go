@@ -89,6 +89,9 @@ func Download[T Number](b *Buffer, offset int, data []T, s *Stream) error {
 }
 
 func (b *Buffer) copy(offset int, host unsafe.Pointer, bytes int, s *Stream, up bool) error {
+	if b == nil {
+		return failf(ErrNull, "the buffer is nil")
+	}
 	if offset < 0 || bytes < 0 || offset > b.bytes || bytes > b.bytes-offset {
 		return failf(ErrRange, "%d bytes from %d on are not within %d", bytes, offset, b.bytes)
 	}

@@ -22,28 +22,35 @@ type scratch struct {
 	gather C.hopmla_gather_args
 }
 
-var scratches = sync.Pool{New: func() any {
+func makeScratch() *scratch {
 	s := new(scratch)
 	s.err.struct_size = C.sizeof_hopmla_error
 	s.append.struct_size = C.sizeof_hopmla_append_args
 	s.decode.struct_size = C.sizeof_hopmla_decode_args
 	s.gather.struct_size = C.sizeof_hopmla_gather_args
 	return s
-}}
+}
+
+var scratches = sync.Pool{New: func() any { return makeScratch() }}
 
 func newScratch() *scratch { return scratches.Get().(*scratch) }
 
-// done turns a status into an error, and gives the scratch back.
-func (s *scratch) done(status C.hopmla_status) error {
-	var err error
-	if status != C.HOPMLA_OK {
-		err = &Error{
-			Status:     Status(status),
-			Message:    C.GoString(&s.err.message[0]),
-			Value:      int64(s.err.value),
-			NativeCode: int32(s.err.native_code),
-		}
+// failure turns a status into an error.
+func (s *scratch) failure(status C.hopmla_status) error {
+	if status == C.HOPMLA_OK {
+		return nil
 	}
+	return &Error{
+		Status:     Status(status),
+		Message:    C.GoString(&s.err.message[0]),
+		Value:      int64(s.err.value),
+		NativeCode: int32(s.err.native_code),
+	}
+}
+
+// done is failure, and gives the scratch back.
+func (s *scratch) done(status C.hopmla_status) error {
+	err := s.failure(status)
 	scratches.Put(s)
 	return err
 }

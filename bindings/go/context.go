@@ -161,30 +161,3 @@ func (c *Context) Describe() (ContextInfo, error) {
 		Name:          C.GoString(&info.name[0]),
 	}, nil
 }
-
-// Ceilings are measured on a device.
-type Ceilings struct {
-	ReadBytesPerSecond float64 // reading memory far larger than the cache
-	FlopsBurst         float64 // bf16 multiply-add with float32 sums, in the first milliseconds
-	FlopsSustained     float64 // the same after about two seconds of it
-}
-
-// MeasureCeilings measures what decode times are held against. It takes about three seconds and 1 GiB of device memory (64
-// MiB on CPU), and is meaningless while other work runs. Synchronises.
-func (c *Context) MeasureCeilings() (Ceilings, error) {
-	p, err := c.use()
-	if err != nil {
-		return Ceilings{}, err
-	}
-	defer c.lock.RUnlock()
-	raw := C.hopmla_ceilings{struct_size: C.sizeof_hopmla_ceilings}
-	s := newScratch()
-	if err := s.done(C.hopmla_measure_ceilings((*C.hopmla_context)(p), &raw, &s.err)); err != nil {
-		return Ceilings{}, err
-	}
-	return Ceilings{
-		ReadBytesPerSecond: float64(raw.read_bytes_per_second),
-		FlopsBurst:         float64(raw.flops_burst),
-		FlopsSustained:     float64(raw.flops_sustained),
-	}, nil
-}

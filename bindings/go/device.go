@@ -119,6 +119,9 @@ func synchronize(c *core, s *Stream) error {
 
 // WaitEvent makes later work of the stream wait for an event.
 func (s *Stream) WaitEvent(event *Event) error {
+	if event == nil {
+		return failf(ErrNull, "event is nil")
+	}
 	e, err := event.use()
 	if err != nil {
 		return err
@@ -245,6 +248,9 @@ func (e *Event) Synchronize() error {
 
 // Since is the time from another event, when both have happened; ErrState when one has not.
 func (e *Event) Since(begin *Event) (time.Duration, error) {
+	if begin == nil {
+		return 0, failf(ErrNull, "begin is nil")
+	}
 	if e.core != begin.core {
 		return 0, failf(ErrMismatch, "the event belongs to another context")
 	}

@@ -66,6 +66,10 @@ const (
 	ErrInternal     Status = C.HOPMLA_ERROR_INTERNAL      // report it
 )
 
+// ErrIO: a file could not be written (Error.NativeCode is errno), or the writer of an export failed (then errors.Is finds its
+// own error too).
+const ErrIO Status = C.HOPMLA_ERROR_IO
+
 // Group is what can be done about an error; errors.Is(err, hopmla.GroupCapacity) asks for one.
 type Group int32
 
@@ -78,6 +82,7 @@ const (
 	GroupDriver      Group = 6 // the driver failed
 	GroupLost        Group = 7 // restart the process
 	GroupInternal    Group = 8 // report it
+	GroupIO          Group = 9 // something outside the library failed
 )
 
 // ErrClosed is returned by everything that is used after its Close.
@@ -88,12 +93,14 @@ type Error struct {
 	Status     Status
 	Message    string // names the argument and what is wrong with it
 	Value      int64  // a number that belongs to the status (pages missing, index of the bad element), else 0
-	NativeCode int32  // the driver's code for the driver statuses, else 0
+	NativeCode int32  // the driver's code for the driver statuses, errno for ErrIO, else 0
 }
 
 func (e *Error) Error() string {
 	text := "hopmla: " + e.Message + " (" + e.Status.String() + ")"
-	if e.NativeCode != 0 {
+	if e.NativeCode != 0 && e.Status == ErrIO {
+		text += fmt.Sprintf(", errno %d", e.NativeCode)
+	} else if e.NativeCode != 0 {
 		text += fmt.Sprintf(", driver code %d", e.NativeCode)
 	}
 	return text
@@ -118,7 +125,7 @@ func (s Status) Error() string {
 
 // Group is what can be done about it.
 func (s Status) Group() Group {
-	if group := Group(-s / 100); group >= GroupArgument && group < GroupInternal {
+	if group := Group(-s / 100); group >= GroupArgument && group <= GroupIO {
 		return group
 	}
 	return GroupInternal
@@ -140,6 +147,8 @@ func (g Group) Error() string {
 		return "hopmla: the driver failed"
 	case GroupLost:
 		return "hopmla: the CUDA context is lost"
+	case GroupIO:
+		return "hopmla: something outside the library failed"
 	}
 	return "hopmla: a defect of the library"
 }

@@ -7,6 +7,8 @@ import (
 	"math"
 	"testing"
 	"time"
+
+	"hopmla.dev/go/hopmla/internal/bare"
 )
 
 const (
@@ -331,12 +333,50 @@ func TestEventsAndDescriptions(t *testing.T) {
 	}
 }
 
-// What a call through cgo costs: no rows, so that the library does nothing.
-func BenchmarkDecodeOfNothing(b *testing.B) {
+// best is the time of one call in nanoseconds, in the fastest of many short rounds: what a busy machine disturbs least.
+func best(call func(n int)) float64 {
+	const calls = 1000
+	least := math.Inf(1)
+	for begin := time.Now(); time.Since(begin) < time.Second; {
+		start := time.Now()
+		call(calls)
+		least = math.Min(least, float64(time.Since(start).Nanoseconds())/calls)
+	}
+	return least
+}
+
+// What this module adds to a call of the library: a decode of no rows, which the library checks and leaves, by C alone, by
+// cgo alone, and through the module's methods for device memory and for slices.
+func BenchmarkOverhead(b *testing.B) {
 	_, _, plan := world(b, 4)
 	must(b, plan.Update(nil, nil, nil, nil))
-	b.ResetTimer()
-	for i := 0; i < b.N; i++ {
-		must(b, plan.DecodeDevice(DecodeArgs{SoftmaxScale: scale}, 0, 0, 0, 0, nil))
+	other, status := bare.Open()
+	if status != 0 {
+		b.Fatal(status)
 	}
+	defer other.Close()
+	var failed error
+	c := best(func(n int) { other.Decode(n) })
+	cgo := best(func(n int) {
+		for ; n > 0; n-- {
+			other.Decode(1)
+		}
+	})
+	device := best(func(n int) {
+		for ; n > 0; n-- {
+			failed = plan.DecodeDevice(DecodeArgs{SoftmaxScale: scale}, 0, 0, 0, 0, nil)
+		}
+	})
+	must(b, failed)
+	q, out, lse := make([]uint16, 0), make([]uint16, 0), make([]float32, 0)
+	host := best(func(n int) {
+		for ; n > 0; n-- {
+			failed = plan.Decode(0, scale, q, out, lse)
+		}
+	})
+	must(b, failed)
+	b.ReportMetric(c, "ns/C-call")
+	b.ReportMetric(cgo-c, "ns-more/cgo-call")
+	b.ReportMetric(device-c, "ns-more/device-call")
+	b.ReportMetric(host-c, "ns-more/slice-call")
 }

@@ -3,6 +3,7 @@
 package hopmla
 
 import (
+	"context"
 	"errors"
 	"runtime"
 	"strings"
@@ -96,7 +97,7 @@ func TestErrors(t *testing.T) {
 	}
 	for status, group := range map[Status]Group{ErrRange: GroupArgument, ErrState: GroupOrder, ErrTooMany: GroupCapacity,
 		ErrBusy: GroupBusy, ErrNoDriver: GroupUnavailable, ErrDriver: GroupDriver, ErrDriverSticky: GroupLost,
-		ErrInternal: GroupInternal, 5: GroupInternal, -12345: GroupInternal} {
+		ErrInternal: GroupInternal, ErrIO: GroupIO, 5: GroupInternal, -12345: GroupInternal} {
 		if status.Group() != group {
 			t.Errorf("%v is of group %d", status, status.Group())
 		}
@@ -355,4 +356,46 @@ func TestFinalizersCloseWhatIsForgotten(t *testing.T) {
 		must(t, err)
 		runtime.GC()
 	}
+}
+
+// What no constructor made is closed, and nothing is no object.
+func TestWhatWasNeverMade(t *testing.T) {
+	var (
+		c      Context
+		pool   Pool
+		plan   Plan
+		stream Stream
+		event  Event
+		graph  Graph
+		buffer Buffer
+	)
+	_, err := c.NewPool(PoolOptions{})
+	expect(t, err, ErrClosed)
+	_, err = pool.Create(1)
+	expect(t, err, ErrClosed)
+	_, err = pool.NewPlan(PlanOptions{})
+	expect(t, err, ErrClosed)
+	expect(t, plan.Update(nil, nil, nil, nil), ErrClosed)
+	expect(t, plan.AppendRows(0, nil), ErrClosed)
+	expect(t, plan.Decode(0, scale, nil, nil, nil), ErrClosed)
+	expect(t, plan.DecodeDevice(DecodeArgs{}, 0, 0, 0, 0, nil), ErrClosed)
+	expect(t, plan.Wait(context.Background()), ErrClosed)
+	expect(t, stream.Synchronize(), ErrClosed)
+	expect(t, event.Synchronize(), ErrClosed)
+	expect(t, graph.Launch(nil), ErrClosed)
+	expect(t, Upload(&buffer, 0, []uint16{}, nil), nil)
+	expect(t, Upload(&buffer, 0, []uint16{1}, nil), ErrRange)
+	for _, close := range []func() error{c.Close, pool.Close, plan.Close, stream.Close, event.Close, graph.Close, buffer.Close} {
+		must(t, close())
+	}
+
+	real, _, _ := world(t, 1)
+	made, err := real.NewStream()
+	must(t, err)
+	mark, err := real.NewEvent()
+	must(t, err)
+	expect(t, made.WaitEvent(nil), ErrNull)
+	_, err = mark.Since(nil)
+	expect(t, err, ErrNull)
+	expect(t, Upload(nil, 0, []uint16{1}, nil), ErrNull)
 }

@@ -76,6 +76,7 @@ type Plan struct {
 	heads  int
 	stream *Stream // of the last update: kept, so that its handle is not given out again meanwhile
 	open   bool
+	own    *scratch // of calls that a layer makes
 }
 
 // NewPlan creates a plan. Synchronises; not during a capture. A pool holds at most 64 plans.
@@ -89,7 +90,7 @@ func (p *Pool) NewPlan(options PlanOptions) (*Plan, error) {
 		return nil, err
 	}
 	plan := &Plan{handle: handle{p: unsafe.Pointer(made)}, core: p.core.retain(), format: p.format,
-		heads: options.Heads}
+		heads: options.Heads, own: makeScratch()}
 	runtime.SetFinalizer(plan, (*Plan).Close)
 	return plan, nil
 }
@@ -201,14 +202,14 @@ func (p *Plan) Wait(ctx context.Context) error {
 // withHost makes one call that takes slices: on CPU, where work has finished when the call returns, within a step and on
 // its stream. Not while that is captured: a graph must not keep an address of Go's.
 func (p *Plan) withHost(call func(plan *C.hopmla_plan, stream C.hopmla_stream, s *scratch) C.hopmla_status) error {
-	if p.core.backend != CPU {
-		return failf(ErrMismatch, "slices are for the CPU backend: on CUDA use a Buffer and the Device methods")
-	}
 	h, err := p.useAlone()
 	if err != nil {
 		return err
 	}
 	defer p.lock.Unlock()
+	if p.core.backend != CPU {
+		return failf(ErrMismatch, "slices are for the CPU backend: on CUDA use a Buffer and the Device methods")
+	}
 	if !p.open {
 		return failf(ErrState, "no step is open: Update begins one")
 	}
@@ -220,8 +221,7 @@ func (p *Plan) withHost(call func(plan *C.hopmla_plan, stream C.hopmla_stream, s
 	if p.stream.isCapturing() {
 		return failf(ErrCapture, "the stream is being captured, and a slice may not be kept for a graph")
 	}
-	s := newScratch()
-	return s.done(call((*C.hopmla_plan)(h), stream, s))
+	return p.own.failure(call((*C.hopmla_plan)(h), stream, p.own))
 }
 
 // Append writes the step's new tokens into one layer of their pages: latent is [tokens, 512], rope [tokens, 64] and rotated
@@ -280,6 +280,9 @@ func (p *Plan) DecodeSplit(layer int, softmaxScale float32, q, qRope, out []uint
 }
 
 func (p *Plan) decodeHost(layer int, scale float32, q []uint16, qDim int, qRope, out []uint16, lse []float32) error {
+	if p.heads == 0 {
+		return ErrClosed // none of NewPlan's
+	}
 	rows := len(out) / (p.heads * LatentDim)
 	if err := expectLen("out", len(out), rows*p.heads*LatentDim, "whole rows of heads × 512"); err != nil {
 		return err

@@ -105,9 +105,9 @@ func (p *Plan) AppendDevice(args AppendArgs, latent, rope DevicePtr, s *Stream) 
 		return err
 	}
 	defer p.free(s)
-	scratch := newScratch()
+	scratch := p.own
 	scratch.setAppend(args, p.dtype(C.int32_t(args.Dtype)))
-	return scratch.done(C.go_append((*C.hopmla_plan)(h), &scratch.append, C.uintptr_t(latent), C.uintptr_t(rope), stream,
+	return scratch.failure(C.go_append((*C.hopmla_plan)(h), &scratch.append, C.uintptr_t(latent), C.uintptr_t(rope), stream,
 		&scratch.err))
 }
 
@@ -120,9 +120,9 @@ func (p *Plan) DecodeDevice(args DecodeArgs, q, qRope, out, lse DevicePtr, s *St
 		return err
 	}
 	defer p.free(s)
-	scratch := newScratch()
+	scratch := p.own
 	scratch.setDecode(args)
-	return scratch.done(C.go_decode((*C.hopmla_plan)(h), &scratch.decode, C.uintptr_t(q), C.uintptr_t(qRope),
+	return scratch.failure(C.go_decode((*C.hopmla_plan)(h), &scratch.decode, C.uintptr_t(q), C.uintptr_t(qRope),
 		C.uintptr_t(out), C.uintptr_t(lse), stream, &scratch.err))
 }
 
@@ -134,8 +134,8 @@ func (p *Plan) GatherDevice(args GatherArgs, destination DevicePtr, s *Stream) e
 		return err
 	}
 	defer p.free(s)
-	scratch := newScratch()
+	scratch := p.own
 	scratch.setGather(args)
-	return scratch.done(C.go_gather((*C.hopmla_plan)(h), &scratch.gather, C.uintptr_t(destination), stream,
+	return scratch.failure(C.go_gather((*C.hopmla_plan)(h), &scratch.gather, C.uintptr_t(destination), stream,
 		&scratch.err))
 }

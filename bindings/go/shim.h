@@ -107,4 +107,36 @@ static inline hopmla_status go_paged_errors(hopmla_context *context, uintptr_t w
     return hopmla_decode_paged_errors(context, (const void *)workspace, word, stream, error);
 }
 
+int32_t hopmla_go_write(void *user, const void *text, uint64_t bytes);
+
+/* A file when there is a path, else a writer; the ceilings' address may be of Go's memory, as an argument. */
+static inline hopmla_export_options go_export_options(const char *path, uintptr_t writer, const char *device,
+                                                      const hopmla_ceilings *ceilings)
+{
+    hopmla_export_options options = HOPMLA_EXPORT_OPTIONS_INIT;
+    options.path = path;
+    options.device = device;
+    options.ceilings = ceilings;
+    if (writer) {
+        options.write = hopmla_go_write;
+        options.user = (void *)writer;
+    }
+    return options;
+}
+
+static inline hopmla_status go_export_records(int32_t format, const hopmla_record *records, uint64_t count,
+                                              const char *path, uintptr_t writer, const char *device,
+                                              const hopmla_ceilings *ceilings, hopmla_error *error)
+{
+    const hopmla_export_options options = go_export_options(path, writer, device, ceilings);
+    return hopmla_export_records(format, records, sizeof(*records), count, &options, error);
+}
+
+static inline hopmla_status go_export_metrics(hopmla_profiler *profiler, hopmla_pool *pool, uintptr_t writer,
+                                              const char *device, const hopmla_ceilings *ceilings, hopmla_error *error)
+{
+    const hopmla_export_options options = go_export_options(NULL, writer, device, ceilings);
+    return hopmla_export_metrics(profiler, pool, &options, error);
+}
+
 #endif

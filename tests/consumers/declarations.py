@@ -18,14 +18,15 @@ import re
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
-HEADERS = ["version", "status", "context", "device", "pool", "plan", "paged"]
+HEADERS = ["version", "status", "context", "device", "pool", "plan", "paged", "profile"]
 SPDX = "SPDX-License-Identifier: Apache-2.0"
 MADE = "Made from include/hopmla by tests/consumers/declarations.py --write; not to be edited."
 
 SCALARS = {"uint8_t": ("u8", 1), "int32_t": ("i32", 4), "uint32_t": ("u32", 4), "int64_t": ("i64", 8),
            "uint64_t": ("u64", 8), "float": ("f32", 4), "double": ("f64", 8), "char": ("c_char", 1),
            "hopmla_status": ("hopmla_status", 4), "hopmla_seq": ("hopmla_seq", 8)}
-POINTERS = {"hopmla_stream", "hopmla_event", "hopmla_graph", "hopmla_log_fn", "hopmla_alloc_fn", "hopmla_free_fn"}
+POINTERS = {"hopmla_stream", "hopmla_event", "hopmla_graph", "hopmla_log_fn", "hopmla_alloc_fn", "hopmla_free_fn",
+            "hopmla_write_fn"}
 CALLBACKS = {name for name in POINTERS if name.endswith("_fn")}
 
 
@@ -72,6 +73,7 @@ class Header:
         self.opaque = []
         self.structs = []   # (name, doc, [(field, type, array, doc)])
         self.parts = []     # Rust text in order
+        self.values = {}    # of enumeration constants, for the lengths of arrays
 
     def read(self, name):
         text = (ROOT / "include" / "hopmla" / f"{name}.h").read_text()
@@ -92,7 +94,7 @@ class Header:
             (r"typedef (?P<base>\w+) (?P<name>\w+);", self.alias),
             (r"typedef struct (?P<tag>\w+) \*(?P<name>\w+);", self.handle),
             (r"typedef struct (?P<name>\w+) (?P=name);", self.declare),
-            (r"typedef (?P<kind>void \*?)\(\*(?P<name>\w+)\)\((?P<params>.*?)\);", self.callback),
+            (r"typedef (?P<kind>void \*?|int32_t )\(\*(?P<name>\w+)\)\((?P<params>.*?)\);", self.callback),
             (r"typedef struct (?P<name>\w+) \{(?P<body>.*?)\} (?P=name);", self.struct),
             (r"HOPMLA_API (?P<kind>.*?)(?P<name>\w+)\((?P<params>.*?)\);", self.function),
         ]
@@ -130,7 +132,8 @@ class Header:
             if m["group"]:
                 self.parts.append(f"\n// {m['group'].strip()}\n")
                 continue
-            kind = "u32" if re.search("_DIM$|PAGE_TOKENS$|PAGED_BAD", m["name"]) else "i32"
+            self.values[m["name"]] = m["value"]
+            kind = "u32" if re.search("_DIM$|PAGE_TOKENS$|PAGED_BAD|CLOCK_|VALID_|_METRICS$|PROFILER_TOTALS|RECORD_", m["name"]) else "i32"
             self.parts.append(f"{doc(m['doc']) if m['doc'] else ''}pub const {m['name']}: {kind} = {m['value']};\n")
         if re.sub(entry, "", rest).strip():
             raise SystemExit(f"declarations.py: enum not understood: {rest}")
@@ -162,19 +165,19 @@ class Header:
         return {"CUctx_st", *self.opaque, *(s[0] for s in self.structs)}
 
     def callback(self, match):
-        back = " -> *mut c_void" if "*" in match["kind"] else ""
+        back = {"void *": " -> *mut c_void", "void ": "", "int32_t ": " -> i32"}[match["kind"]]
         self.emit(f"pub type {match['name']} =\n"
                   f"    Option<unsafe extern \"C\" fn({self.parameters(match['params'])}){back}>;\n")
 
     def struct(self, match):
         fields = []
-        field = re.compile(r"\s*(?P<kind>[\w ]+?[ *]+)(?P<name>\w+)(?:\[(?P<n>\d+)\])?;\s*(?:/\*\*<(?P<doc>.*?)\*/)?", re.S)
+        field = re.compile(r"\s*(?P<kind>[\w ]+?[ *]+)(?P<name>\w+)(?:\[(?P<n>\w+)\])?;\s*(?:/\*\*<(?P<doc>.*?)\*/)?", re.S)
         position = 0
         while match["body"][position:].strip():
             m = field.match(match["body"], position)
             if not m:
                 raise SystemExit(f"declarations.py: {match['name']}: not understood: {match['body'][position:]}")
-            fields.append((m["name"], m["kind"], m["n"], m["doc"]))
+            fields.append((m["name"], m["kind"], self.values.get(m["n"], m["n"]), m["doc"]))
             position = m.end()
         known = self.known()
         lines = []

@@ -315,6 +315,10 @@ func main() {
 	v.stream, err = context.NewStream()
 	check(err)
 	defer v.stream.Close()
+	profiler, err := context.NewProfiler(hopmla.ProfilerOptions{TotalsOnly: true})
+	check(err)
+	defer profiler.Close()
+	check(profiler.Start())
 	v.rows, err = context.NewBuffer(batch * chunk * qk * 2)
 	check(err)
 	defer v.rows.Close()
@@ -342,4 +346,10 @@ func main() {
 	fmt.Fprintf(w, "forks %d, preemptions %d, finished %d\n", v.forks, v.preemptions, v.finished)
 	fmt.Fprintf(w, "pages %d, free %d, most used %d, sequences left %d\n", stats.PagesTotal, stats.PagesFree,
 		stats.PagesHighWater, stats.Sequences)
+	check(profiler.Finish())
+	for _, kind := range []hopmla.CallKind{hopmla.CallAppend, hopmla.CallDecode, hopmla.CallUpdate} {
+		totals, err := profiler.Totals(kind, nil)
+		check(err)
+		fmt.Fprintf(w, "%v: calls %d, FLOPs %d, bytes %d\n", kind, totals.Calls, totals.FLOPs, totals.Bytes)
+	}
 }

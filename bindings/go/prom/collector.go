@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package prom serves the statistics of hopmla pools through the official Prometheus client:
+// Package prom serves the statistics of hopmla pools and the call counters of profilers through the official Prometheus client:
 //
-//	registry.MustRegister(prom.NewCollector(pool, prometheus.Labels{"pool": "main"}))
+//	registry.MustRegister(prom.NewCollector(pool, prometheus.Labels{"pool": "main"}), prom.NewCallCollector(profiler, nil))
 package prom
 
 import (

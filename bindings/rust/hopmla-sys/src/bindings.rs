@@ -125,6 +125,11 @@ pub const HOPMLA_ERROR_DRIVER_STICKY: i32 = -700;
 /// a defect of the library: report it
 pub const HOPMLA_ERROR_INTERNAL: i32 = -800;
 
+// Something outside the library failed.
+/// a file could not be written or read: hopmla_error.native_code holds errno; or
+/// the caller's write callback ended an export (0)
+pub const HOPMLA_ERROR_IO: i32 = -900;
+
 /// Where an error's text goes. The caller owns it, usually on its stack, and passes its address as the last argument of
 /// a call, or NULL. A call writes to it only when it fails. Every function that takes one returns STRUCT_SIZE, and does
 /// nothing, when its struct_size is too small or more than 4096.
@@ -135,7 +140,7 @@ pub struct hopmla_error {
     pub struct_size: u32,
     /// the status that the call returned
     pub status: hopmla_status,
-    /// the driver's code for the DRIVER statuses, else 0
+    /// the driver's code for the DRIVER statuses, errno for IO, else 0
     pub native_code: i32,
     /// 0
     pub reserved: u32,
@@ -345,7 +350,7 @@ extern "C" {
     ) -> hopmla_status;
 }
 
-/// Measured ceilings of the device.
+/// Measured ceilings of the device, and the conditions that they were measured under.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct hopmla_ceilings {
@@ -357,6 +362,15 @@ pub struct hopmla_ceilings {
     pub flops_burst: f64,
     /// the same after about two seconds of it, when power limits the clock
     pub flops_sustained: f64,
+    /// when it was, in seconds since 1970
+    pub unix_time: i64,
+    /// clock of the multiprocessors during the sustained part, as NVML tells it; 0 where
+    /// it could not be read, and on CPU
+    pub sustained_mhz: f64,
+    /// power of the card then; likewise
+    pub sustained_watts: f64,
+    /// its release, for example "580.159.03"; empty where not known
+    pub driver: [c_char; 32],
 }
 
 extern "C" {
@@ -369,6 +383,27 @@ extern "C" {
     /// Returns OK, NULL, STRUCT_SIZE, and the driver's.
     pub fn hopmla_measure_ceilings(
         context: *mut hopmla_context,
+        ceilings: *mut hopmla_ceilings,
+        error: *mut hopmla_error,
+    ) -> hopmla_status;
+}
+
+extern "C" {
+    /// Reads ceilings that were measured earlier from a file, or measures them as above and adds them to it. They hold for
+    /// one model of device with its memory and multiprocessors (on CPU: the processor, its instruction set in use and the
+    /// number of threads), one release of the driver and one of this library: two cards of a model share them.
+    ///
+    /// A file that is damaged or missing means that they are measured; one that cannot be written is logged as a WARNING. It
+    /// is replaced whole, so that a reader never finds half of it. Ceilings that were taken on a busy device stay in it: delete
+    /// the file to have them measured anew.
+    ///
+    /// `path`: the file; NULL: $XDG_CACHE_HOME/hopmla/ceilings or ~/.cache/hopmla/ceilings, whose folders are made. Where
+    /// neither variable is set they are measured and not kept
+    ///
+    /// Returns OK, NULL, STRUCT_SIZE, ARGUMENT when path is empty, and the driver's.
+    pub fn hopmla_load_ceilings(
+        context: *mut hopmla_context,
+        path: *const c_char,
         ceilings: *mut hopmla_ceilings,
         error: *mut hopmla_error,
     ) -> hopmla_status;
@@ -1358,6 +1393,477 @@ extern "C" {
         workspace: *const c_void,
         word: *mut u32,
         stream: hopmla_stream,
+        error: *mut hopmla_error,
+    ) -> hopmla_status;
+}
+
+// profile.h
+
+#[repr(C)]
+pub struct hopmla_profiler {
+    _data: [u8; 0],
+    _marker: PhantomData<(*mut u8, PhantomPinned)>,
+}
+/// hopmla_append
+pub const HOPMLA_CALL_APPEND: i32 = 1;
+/// hopmla_decode, hopmla_decode_paged
+pub const HOPMLA_CALL_DECODE: i32 = 2;
+/// hopmla_gather
+pub const HOPMLA_CALL_GATHER: i32 = 3;
+/// hopmla_plan_update, hopmla_decode_paged_prepare: tables, copies that forks owe, schedule
+pub const HOPMLA_CALL_UPDATE: i32 = 4;
+/// a launch of a graph that holds appends and decodes; of one kind it counts as that kind
+pub const HOPMLA_CALL_LAUNCH: i32 = 5;
+pub const HOPMLA_SOURCE_NONE: i32 = 0;
+/// computed from shapes and lengths
+pub const HOPMLA_SOURCE_ANALYTIC: i32 = 1;
+/// the time of the call itself: the CPU backend, where a call ends with its work
+pub const HOPMLA_SOURCE_HOST: i32 = 2;
+/// a pair of CUDA events: a few microseconds too long, for groups of calls
+pub const HOPMLA_SOURCE_EVENT: i32 = 3;
+/// CUPTI's kernel times: first start to last end
+pub const HOPMLA_SOURCE_ACTIVITY: i32 = 4;
+/// CUPTI's range profiler: hardware counters
+pub const HOPMLA_SOURCE_COUNTER: i32 = 5;
+/// two CUDA events around each call. Ignored on CPU
+pub const HOPMLA_CLOCK_EVENTS: u32 = 1;
+/// CUPTI activity; where it is given, it takes the place of events. Of a thread's last call
+/// the time comes a second later, or with hopmla_profiler_finish
+pub const HOPMLA_CLOCK_ACTIVITY: u32 = 2;
+pub const HOPMLA_COUNTERS_NONE: i32 = 0;
+/// DRAM bytes, L2 bytes, elapsed cycles
+pub const HOPMLA_COUNTERS_LIGHT: i32 = 1;
+/// and tensor operations, active cycles, tensor cycles
+pub const HOPMLA_COUNTERS_FULL: i32 = 2;
+/// those of hopmla_profiler_options.metrics, to hopmla_record.custom
+pub const HOPMLA_COUNTERS_CUSTOM: i32 = 3;
+pub const HOPMLA_CUSTOM_METRICS: u32 = 8;
+/// finished records go to the totals and are not kept: for a process that is scraped
+/// and whose records nobody reads. hopmla_profiler_read gives none
+pub const HOPMLA_PROFILER_TOTALS_ONLY: u32 = 1;
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct hopmla_profiler_options {
+    pub struct_size: u32,
+    /// HOPMLA_CLOCK_* bits
+    pub clocks: u32,
+    /// HOPMLA_COUNTERS_*
+    pub counters: i32,
+    /// counters are read for every n-th call of a kind; 0 and 1: for each
+    pub sample_period: u32,
+    /// records that may be under way or wait to be read, 1 … 2^24, rounded up to a power of
+    /// two; 0: 65,536. Allocated at creation, 128 bytes each
+    pub capacity: u32,
+    /// HOPMLA_PROFILER_* bits
+    pub flags: u32,
+    /// CUSTOM only: CUPTI's names, at most 8, separated by commas; read at creation
+    pub metrics: *const c_char,
+    /// a libcupti.so to open before all others, or NULL: HOPMLA_CUPTI_PATH of the environment,
+    /// one already in the process, the loader's, then the toolkit's usual places
+    pub cupti_path: *const c_char,
+}
+
+extern "C" {
+    /// Sets every field to its default.
+    ///
+    /// Returns OK, NULL, STRUCT_SIZE.
+    pub fn hopmla_profiler_options_init(options: *mut hopmla_profiler_options, size: u64) -> hopmla_status;
+}
+
+extern "C" {
+    /// Creates a profiler, stopped. What the machine cannot give (no CUPTI, no privilege for counters, another tool that
+    /// holds them) is left out: hopmla_profiler_describe says what and why.
+    ///
+    /// `options`: NULL for the defaults
+    ///
+    /// Ownership: the caller's, until hopmla_profiler_destroy. *profiler is untouched on failure.
+    /// Opens CUPTI and creates events where they are asked for. Not during capture.
+    ///
+    /// Returns OK, NULL, STRUCT_SIZE, STRUCT_TAIL, ENUM, ARGUMENT, and the driver's.
+    pub fn hopmla_profiler_create(
+        context: *mut hopmla_context,
+        options: *const hopmla_profiler_options,
+        profiler: *mut *mut hopmla_profiler,
+        error: *mut hopmla_error,
+    ) -> hopmla_status;
+}
+
+extern "C" {
+    /// Stops and destroys it; records that were not read are lost. May be called in the middle of a step, and waits then
+    /// until calls that are being recorded on other threads have returned. NULL is allowed.
+    pub fn hopmla_profiler_destroy(profiler: *mut hopmla_profiler);
+}
+
+extern "C" {
+    /// Starts recording the context's calls. Opening a session of counters takes some 0.2 to 0.7 s, synchronises the device and
+    /// breaks captures under way in the context. CUPTI has room for one user in the process: while another one is there, or a
+    /// tool such as Nsight, its figures are left out, and hopmla_profiler_describe says so.
+    ///
+    /// Returns OK, NULL; STATE when this or another profiler of the context is started, or after fork(); BUSY when hardware
+    /// counters were promised and another profiler of the process holds them; CAPTURE when it is known that a capture
+    /// is under way that they would break.
+    pub fn hopmla_profiler_start(profiler: *mut hopmla_profiler, error: *mut hopmla_error) -> hopmla_status;
+}
+
+extern "C" {
+    /// Stops recording; what was recorded can still be read. A session of counters is not closed during a capture that is known,
+    /// but by the next start, stop or destroy. Waits until calls that are being recorded on other threads have
+    /// returned; synchronises the device only where a session of CUPTI is open. Stopping twice is allowed.
+    ///
+    /// Returns OK, NULL.
+    pub fn hopmla_profiler_stop(profiler: *mut hopmla_profiler, error: *mut hopmla_error) -> hopmla_status;
+}
+
+/// What a profiler measures here.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct hopmla_profiler_info {
+    pub struct_size: u32,
+    /// 1 or 0
+    pub started: i32,
+    /// HOPMLA_SOURCE_* of device times
+    pub time_source: i32,
+    /// HOPMLA_COUNTERS_* that are read
+    pub counters: i32,
+    /// 1 when a tool listens to ranges
+    pub nvtx: i32,
+    pub capacity: u32,
+    /// records made since creation, dropped ones too
+    pub recorded: u64,
+    /// of these, those that found the ring full
+    pub dropped: u64,
+    /// made and not yet read, those of work that still runs too
+    pub waiting: u64,
+    /// finished without the device time that time_source promises: all 8,192 pairs of
+    /// events were in use, because nothing was read for as many calls, or a driver
+    /// call failed
+    pub untimed: u64,
+    /// why there are no activity times though asked for, and how to get them; else empty
+    pub activity_missing: [c_char; 256],
+    /// the same for counters
+    pub counters_missing: [c_char; 256],
+}
+
+extern "C" {
+    /// Describes it.
+    ///
+    /// Returns OK, NULL, STRUCT_SIZE.
+    pub fn hopmla_profiler_describe(
+        profiler: *mut hopmla_profiler,
+        info: *mut hopmla_profiler_info,
+        error: *mut hopmla_error,
+    ) -> hopmla_status;
+}
+
+extern "C" {
+    /// Ceilings that bounds are computed from, of records that are summed or read from now on; until then bound and fraction
+    /// are not valid.
+    ///
+    /// Returns OK, NULL, STRUCT_SIZE, STRUCT_TAIL, ARGUMENT when a rate is not finite and > 0.
+    pub fn hopmla_profiler_set_ceilings(
+        profiler: *mut hopmla_profiler,
+        ceilings: *const hopmla_ceilings,
+        error: *mut hopmla_error,
+    ) -> hopmla_status;
+}
+/// kv_tokens, flops, bytes, unique_bytes, intensity. Not for raw calls: the host does not
+/// know their lengths
+pub const HOPMLA_VALID_WORK: u32 = 1;
+/// device_begin_ns, device_ns; with WORK also bytes_per_second, flops_per_second
+pub const HOPMLA_VALID_TIME: u32 = 2;
+/// bound_ns; with TIME also fraction
+pub const HOPMLA_VALID_BOUND: u32 = 4;
+/// dram_read_bytes, dram_write_bytes, l2_bytes, elapsed_cycles
+pub const HOPMLA_VALID_DRAM: u32 = 8;
+/// tensor_flops, active_cycles, tensor_cycles
+pub const HOPMLA_VALID_TENSOR: u32 = 16;
+/// custom
+pub const HOPMLA_VALID_CUSTOM: u32 = 32;
+/// a launch of a graph
+pub const HOPMLA_RECORD_GRAPH: u32 = 1;
+/// without a pool
+pub const HOPMLA_RECORD_RAW: u32 = 2;
+
+/// One call, or one launch of a graph with the sums of the calls in it. FLOPs are 2 × 1088 for each query row (token and
+/// head) and visible token. Bytes of a decode are each batch row's cached tokens once, q, out and lse (of a launch with
+/// lse, always); of an append, its sources and the rows written; of a gather, rows read and written; of an update, the
+/// tables sent and the rows copied, read and written. Partial results that a kernel keeps for itself are not counted.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct hopmla_record {
+    pub struct_size: u32,
+    /// HOPMLA_CALL_*
+    pub kind: i32,
+    /// 1, 2, … in the order of the calls; a gap was dropped
+    pub id: u64,
+    /// number of the plan in the process, from 1; 0: raw
+    pub plan: u64,
+    /// of the plan, from 1: one for each update
+    pub step: u64,
+    /// 1, or those in the graph
+    pub calls: u32,
+    /// of one call
+    pub layer: u32,
+    /// batch rows
+    pub batch: u32,
+    /// query tokens (decode, launch), tokens (append, gather), batch rows (update)
+    pub rows: u32,
+    pub heads: u32,
+    /// HOPMLA_KV_*
+    pub format: i32,
+    /// of one page of one layer
+    pub page_bytes: u32,
+    /// HOPMLA_RECORD_*
+    pub flags: u32,
+    /// HOPMLA_VALID_*
+    pub valid: u32,
+    /// HOPMLA_SOURCE_* of the device time
+    pub time_source: i32,
+    /// cached tokens of all batch rows that decode, this step's counted, in one layer
+    pub kv_tokens: u64,
+    pub flops: u64,
+    pub bytes: u64,
+    /// the same with cached tokens that several batch rows share counted once
+    pub unique_bytes: u64,
+    /// CLOCK_MONOTONIC when the call came
+    pub host_begin_ns: i64,
+    /// that the call took; of a launch, from begin to end
+    pub host_ns: i64,
+    /// on the same clock; by events wrong by 50 microseconds at most
+    pub device_begin_ns: i64,
+    pub device_ns: i64,
+    /// FLOPs / bytes
+    pub intensity: f64,
+    pub bytes_per_second: f64,
+    pub flops_per_second: f64,
+    /// the longer of unique bytes at the read ceiling and FLOPs at the higher FLOP ceiling
+    pub bound_ns: f64,
+    /// bound_ns / device_ns
+    pub fraction: f64,
+    pub dram_read_bytes: u64,
+    pub dram_write_bytes: u64,
+    /// asked of L2 by the multiprocessors
+    pub l2_bytes: u64,
+    pub elapsed_cycles: u64,
+    /// of the pool format's wgmma
+    pub tensor_flops: u64,
+    /// of a multiprocessor on average
+    pub active_cycles: f64,
+    /// in which its tensor cores worked, on average
+    pub tensor_cycles: f64,
+    pub custom: [f64; 8],
+}
+
+extern "C" {
+    /// Reads records in the order of their calls, finished ones only, and takes them out of the ring. Never waits: what is
+    /// still running stays for a later read. Counters come in together: those of 512 calls with LIGHT, of 128 with the others,
+    /// or of fewer when half the ring waits for them. This, as in every function that takes in what has finished, synchronises
+    /// the device for some 30 ms, and is put off while a capture is known.
+    ///
+    /// `records`: \[capacity\] with `record_size` bytes between them; may be NULL when capacity is 0
+    ///
+    /// `record_size`: sizeof(hopmla_record) in the caller's header; each record's struct_size says what was written
+    ///
+    /// `count`: receives how many were written
+    /// Makes driver calls (event queries).
+    ///
+    /// Returns OK, NULL, STRUCT_SIZE.
+    pub fn hopmla_profiler_read(
+        profiler: *mut hopmla_profiler,
+        records: *mut hopmla_record,
+        record_size: u64,
+        capacity: u32,
+        count: *mut u32,
+        error: *mut hopmla_error,
+    ) -> hopmla_status;
+}
+
+extern "C" {
+    /// Waits until every record of a call that has returned can be read. Synchronises the context; not during capture.
+    ///
+    /// Returns OK, NULL, and the driver's.
+    pub fn hopmla_profiler_finish(profiler: *mut hopmla_profiler, error: *mut hopmla_error) -> hopmla_status;
+}
+
+/// Sums over finished records since creation, read or not.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct hopmla_totals {
+    pub struct_size: u32,
+    pub kind: i32,
+    /// number of the plan; 0: all plans and raw calls
+    pub plan: u64,
+    pub records: u64,
+    /// records of the kind that are in none of the others; 0 for one plan: not known
+    pub dropped: u64,
+    pub calls: u64,
+    /// records with a device time: what the times below are of
+    pub timed: u64,
+    /// of all records whose work is known
+    pub flops: u64,
+    pub bytes: u64,
+    /// of these, those with a device time: for rates
+    pub timed_flops: u64,
+    pub timed_bytes: u64,
+    /// sum
+    pub time_ns: i64,
+    pub time_min_ns: i64,
+    pub time_max_ns: i64,
+    /// percentiles, within 5 %
+    pub time_p50_ns: i64,
+    pub time_p90_ns: i64,
+    pub time_p99_ns: i64,
+    /// sum over timed records whose bound is known
+    pub bound_ns: f64,
+    /// their times: bound_ns / bound_time_ns is the mean fraction
+    pub bound_time_ns: f64,
+    /// records with DRAM counters
+    pub counted: u64,
+    /// their analytic bytes
+    pub counted_bytes: u64,
+    pub dram_read_bytes: u64,
+    pub dram_write_bytes: u64,
+    pub l2_bytes: u64,
+    /// analytic FLOPs of records with tensor counters
+    pub counted_flops: u64,
+    pub tensor_flops: u64,
+}
+
+extern "C" {
+    /// Reads the totals of a kind, of one plan or of all. Takes in what has finished; never waits.
+    ///
+    /// `plan`: or NULL for all. Totals are kept for the first 64 plans seen; of another one they are 0
+    ///
+    /// Returns OK, NULL, STRUCT_SIZE, ENUM, MISMATCH.
+    pub fn hopmla_profiler_get_totals(
+        profiler: *mut hopmla_profiler,
+        kind: i32,
+        plan: *mut hopmla_plan,
+        totals: *mut hopmla_totals,
+        error: *mut hopmla_error,
+    ) -> hopmla_status;
+}
+
+/// What a graph holds. Replays call no function of the library, so the caller says it.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct hopmla_launch_note {
+    pub struct_size: u32,
+    /// calls of hopmla_append with this plan in the graph
+    pub appends: u32,
+    /// calls of hopmla_decode
+    pub decodes: u32,
+    /// HOPMLA_DTYPE_* of the appends' sources, or 0: the pool's
+    pub dtype: i32,
+}
+
+extern "C" {
+    /// Tells that a graph with this plan's calls is about to be launched on the step's stream: opens an NVTX range, and
+    /// starts a record where a profiler is started. hopmla_plan_launch_end must follow on the same thread.
+    ///
+    /// Costs the checks of its arguments where nobody listens. May enqueue an event. Not capturable.
+    ///
+    /// Returns OK, NULL, STRUCT_SIZE, STRUCT_TAIL, ARGUMENT when the note counts no call or more than 2^20, DTYPE, MISMATCH,
+    /// CAPTURE, STATE after another begin or outside the open step and its stream, and the driver's.
+    pub fn hopmla_plan_launch_begin(
+        plan: *mut hopmla_plan,
+        note: *const hopmla_launch_note,
+        stream: hopmla_stream,
+        error: *mut hopmla_error,
+    ) -> hopmla_status;
+}
+
+extern "C" {
+    /// Ends it, right after the launch was enqueued, or failed to be.
+    ///
+    /// Returns OK, NULL, STATE without a begin or on another stream than its.
+    pub fn hopmla_plan_launch_end(
+        plan: *mut hopmla_plan,
+        stream: hopmla_stream,
+        error: *mut hopmla_error,
+    ) -> hopmla_status;
+}
+/// a JSON object a record, with the fields' names; invalid figures are left out. Before
+/// them one of kind "ceilings" where device or ceilings are given
+pub const HOPMLA_EXPORT_JSONL: i32 = 1;
+/// a row a record under one header line; invalid figures are empty
+pub const HOPMLA_EXPORT_CSV: i32 = 2;
+/// Chrome's trace events, which Perfetto reads: host and device tracks, counters
+pub const HOPMLA_EXPORT_TRACE: i32 = 3;
+/// SVG: intensity against FLOP/s with the ceilings as roofs
+pub const HOPMLA_EXPORT_ROOFLINE: i32 = 4;
+/// SVG: device times by kind along a time axis
+pub const HOPMLA_EXPORT_TIMELINE: i32 = 5;
+
+/// Receives a piece of the text.
+///
+/// Returns 0 to go on; anything else ends the export. It must not call the library.
+pub type hopmla_write_fn = Option<unsafe extern "C" fn(user: *mut c_void, text: *const c_void, bytes: u64) -> i32>;
+
+/// Where an export goes, and what it says of itself.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct hopmla_export_options {
+    pub struct_size: u32,
+    /// 0
+    pub reserved: u32,
+    /// a file to write, replaced whole when the export has succeeded; or NULL
+    pub path: *const c_char,
+    /// with path NULL
+    pub write: hopmla_write_fn,
+    pub user: *mut c_void,
+    /// its name, for titles, or NULL
+    pub device: *const c_char,
+    /// or NULL: no roofs are drawn
+    pub ceilings: *const hopmla_ceilings,
+}
+
+extern "C" {
+    /// Sets every field to its default.
+    ///
+    /// Returns OK, NULL, STRUCT_SIZE.
+    pub fn hopmla_export_options_init(options: *mut hopmla_export_options, size: u64) -> hopmla_status;
+}
+
+extern "C" {
+    /// Writes records in a format. Numbers do not depend on the locale.
+    ///
+    /// Needs about 1 MiB of memory whatever the count is. A path that names no regular file (a pipe, /dev/stdout) is written
+    /// in place. Nothing is written before all arguments are found right.
+    ///
+    /// `records`: \[count\] with record_size bytes between them; may be NULL when count is 0
+    /// Makes no driver call.
+    ///
+    /// Returns OK, NULL, STRUCT_SIZE, STRUCT_TAIL, ENUM, ARGUMENT when neither path nor write is given
+    /// or both are, when a ceiling is not finite and > 0, or count is absurd; IO with errno in error->native_code, or
+    /// when the callback ended it; OUT_OF_HOST_MEMORY.
+    pub fn hopmla_export_records(
+        format: i32,
+        records: *const hopmla_record,
+        record_size: u64,
+        count: u64,
+        options: *const hopmla_export_options,
+        error: *mut hopmla_error,
+    ) -> hopmla_status;
+}
+
+extern "C" {
+    /// Writes OpenMetrics text of a profiler's totals and of a pool's books: monotonic totals, gauges, and a summary of
+    /// device times. The only labels are kind and quantile, and device and version of an info metric: the number of lines does
+    /// not grow with what a program does. Ends with "# EOF".
+    ///
+    /// `profiler`: or NULL
+    ///
+    /// `pool`: or NULL
+    ///
+    /// `options`: device goes to an info metric; ceilings to gauges
+    ///
+    /// Returns as for hopmla_export_records; MISMATCH when both are given and of different contexts.
+    pub fn hopmla_export_metrics(
+        profiler: *mut hopmla_profiler,
+        pool: *mut hopmla_pool,
+        options: *const hopmla_export_options,
         error: *mut hopmla_error,
     ) -> hopmla_status;
 }

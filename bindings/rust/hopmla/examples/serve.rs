@@ -316,6 +316,8 @@ fn main() -> Result<()> {
         }
     }
     let mut server = Server::new(seed, backend)?;
+    let profiler = Profiler::new(server.pool.context(), &ProfilerOptions::new().totals_only())?;
+    profiler.start()?;
     let mut request = 0;
     while request < REQUESTS || !server.running.is_empty() || !server.waiting.is_empty() {
         while request < REQUESTS {
@@ -344,5 +346,10 @@ fn main() -> Result<()> {
         "pages {}, free {}, most used {}, sequences left {}",
         stats.pages_total, stats.pages_free, stats.pages_high_water, stats.sequences
     );
+    profiler.finish()?;
+    for kind in [CallKind::Append, CallKind::Decode, CallKind::Update] {
+        let totals = profiler.totals(kind, None)?;
+        println!("{}: calls {}, FLOPs {}, bytes {}", kind, totals.calls, totals.flops, totals.bytes);
+    }
     Ok(())
 }

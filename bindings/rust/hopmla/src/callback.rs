@@ -26,7 +26,7 @@ pub(crate) fn refusal() -> Error {
 }
 
 /// Runs the caller's code; None when it panicked.
-fn guarded<T>(f: impl FnOnce() -> T) -> Option<T> {
+pub(crate) fn guarded<T>(f: impl FnOnce() -> T) -> Option<T> {
     let before = INSIDE.with(|flag| flag.replace(true));
     let outcome = catch_unwind(AssertUnwindSafe(f)).map_err(|payload| {
         // Dropping what was thrown may panic again; what that throws is let be.

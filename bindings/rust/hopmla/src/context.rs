@@ -4,9 +4,12 @@
 use crate::callback::{self, Allocator, Callbacks, Installed, LogLevel};
 use crate::error::call;
 use crate::{sys, Ceilings, ContextInfo, Error, Result, Status};
-use std::ffi::c_void;
+use std::any::Any;
+use std::ffi::{c_void, CString};
 use std::fmt;
 use std::mem::size_of;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
 
@@ -65,6 +68,8 @@ pub struct ContextOptions {
     cpu_threads: i32,
     cpu_isa: CpuIsa,
     cu_context: *mut c_void,
+    /// What has to live as long as the context, for its `cu_context`.
+    pub(crate) keep: Option<Arc<dyn Any + Send + Sync>>,
     callbacks: Callbacks,
 }
 
@@ -83,6 +88,7 @@ impl ContextOptions {
             cpu_threads: 0,
             cpu_isa: CpuIsa::Auto,
             cu_context: ptr::null_mut(),
+            keep: None,
             callbacks: Callbacks::default(),
         }
     }
@@ -167,6 +173,7 @@ impl ContextOptions {
             raw: NonNull::new(raw).ok_or_else(|| Error::new(Status::Internal, "no context came back"))?,
             backend: Backend::Cpu,
             _callbacks: callbacks,
+            _keep: self.keep,
         };
         if inner.describe()?.backend == sys::HOPMLA_BACKEND_CUDA {
             inner.backend = Backend::Cuda;
@@ -186,6 +193,7 @@ struct ContextInner {
     raw: NonNull<sys::hopmla_context>,
     backend: Backend,
     _callbacks: Installed, // dropped after `drop` has run
+    _keep: Option<Arc<dyn Any + Send + Sync>>,
 }
 
 // SAFETY: the context's functions are thread-safe, and so are its callbacks.
@@ -243,6 +251,18 @@ impl Context {
         Ceilings::read(|ceilings, error| {
             // SAFETY: the handle is alive, and `read` passes a struct with its size.
             unsafe { sys::hopmla_measure_ceilings(self.raw(), ceilings, error) }
+        })
+    }
+
+    /// Ceilings that were measured here before, from a file, or measures them and keeps them there. `None` is the user's
+    /// cache folder. A file that cannot be written is a log line.
+    pub fn load_ceilings(&self, path: Option<&Path>) -> Result<Ceilings> {
+        let path = path.map(|path| CString::new(path.as_os_str().as_bytes())).transpose();
+        let path = path.map_err(|_| Error::new(Status::Argument, "the path has a NUL in it"))?;
+        let path = path.as_ref().map_or(ptr::null(), |path| path.as_ptr());
+        Ceilings::read(|ceilings, error| {
+            // SAFETY: the handle is alive, `read` passes a struct with its size, and the path is read before the return.
+            unsafe { sys::hopmla_load_ceilings(self.raw(), path, ceilings, error) }
         })
     }
 

@@ -29,6 +29,8 @@ pub enum Error {
     Lost(Detail),
     /// A defect of the library, or a status that this crate does not know: report it.
     Internal(Detail),
+    /// A file could not be written; the detail's `native_code` is `errno`, or 0 where a writer of the caller's failed.
+    Io(Detail),
 }
 
 /// What there is to say about a failed call.
@@ -41,7 +43,7 @@ pub struct Detail {
     pub message: String,
     /// A number that belongs to the status (pages missing, index of the bad element), else 0.
     pub value: i64,
-    /// The driver's code for the driver statuses, else 0.
+    /// The driver's code for the driver statuses, `errno` for [`Status::Io`], else 0.
     pub native_code: i32,
 }
 
@@ -111,6 +113,7 @@ statuses! {
     Driver = HOPMLA_ERROR_DRIVER, "The CUDA driver failed.";
     DriverSticky = HOPMLA_ERROR_DRIVER_STICKY, "The CUDA context is lost.";
     Internal = HOPMLA_ERROR_INTERNAL, "A defect of the library.";
+    Io = HOPMLA_ERROR_IO, "A file could not be written, or the writer of an export failed.";
 }
 
 impl Status {
@@ -147,7 +150,8 @@ impl Error {
             | Error::Unavailable(detail)
             | Error::Driver(detail)
             | Error::Lost(detail)
-            | Error::Internal(detail) => detail,
+            | Error::Internal(detail)
+            | Error::Io(detail) => detail,
         }
     }
 
@@ -173,6 +177,7 @@ impl From<Detail> for Error {
             -599..=-500 => Error::Unavailable(detail),
             -699..=-600 => Error::Driver(detail),
             -799..=-700 => Error::Lost(detail),
+            -999..=-900 => Error::Io(detail),
             _ => Error::Internal(detail),
         }
     }
@@ -184,6 +189,7 @@ impl fmt::Display for Error {
         write!(f, "{} ({})", detail.message, detail.status)?;
         match detail.native_code {
             0 => Ok(()),
+            code if matches!(self, Error::Io(_)) => write!(f, ", errno {}", code),
             code => write!(f, ", driver code {}", code),
         }
     }
@@ -249,6 +255,7 @@ mod tests {
         assert!(matches!(group(Status::Driver), Error::Driver(_)));
         assert!(matches!(group(Status::DriverSticky), Error::Lost(_)));
         assert!(matches!(group(Status::Internal), Error::Internal(_)));
+        assert!(matches!(group(Status::Io), Error::Io(_)));
         assert!(matches!(group(Status::Unknown(5)), Error::Internal(_)));
     }
 }

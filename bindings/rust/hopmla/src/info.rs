@@ -2,7 +2,7 @@
 //! What the library says about itself: plain structs, serialisable with the feature `serde`.
 
 use crate::error::call;
-use crate::{sys, Result};
+use crate::{sys, FigureSource, Result};
 use std::mem::{size_of, MaybeUninit};
 use std::os::raw::c_char;
 
@@ -45,7 +45,7 @@ fn same<T>(value: T) -> T {
     value
 }
 
-fn text(value: [c_char; 128]) -> String {
+fn text<const N: usize>(value: [c_char; N]) -> String {
     let bytes: Vec<u8> = value.iter().take_while(|&&c| c != 0).map(|&c| c as u8).collect();
     String::from_utf8_lossy(&bytes).into_owned()
 }
@@ -93,6 +93,47 @@ info! {
         flops_burst: f64 = same,
         /// The same after about two seconds of it, when power limits the clock.
         flops_sustained: f64 = same,
+        /// When they were measured, in seconds since 1970; 0 where not known.
+        unix_time: i64 = same,
+        /// Clock of the multiprocessors during the sustained part; 0 where not known.
+        sustained_mhz: f64 = same,
+        /// Power of the card then; 0 where not known.
+        sustained_watts: f64 = same,
+        /// The driver's release; empty where not known.
+        driver: String = text,
+    }
+}
+
+impl Ceilings {
+    /// Ceilings that were measured before, in bytes and FLOPs a second.
+    pub fn new(read_bytes_per_second: f64, flops_burst: f64, flops_sustained: f64) -> Ceilings {
+        Ceilings {
+            read_bytes_per_second,
+            flops_burst,
+            flops_sustained,
+            unix_time: 0,
+            sustained_mhz: 0.0,
+            sustained_watts: 0.0,
+            driver: String::new(),
+        }
+    }
+
+    pub(crate) fn raw(&self) -> sys::hopmla_ceilings {
+        let mut driver = [0; 32];
+        for (to, &from) in driver.iter_mut().zip(self.driver.as_bytes()).take(31) {
+            *to = from as c_char;
+        }
+        sys::hopmla_ceilings {
+            struct_size: size_of::<sys::hopmla_ceilings>() as u32,
+            reserved: 0,
+            read_bytes_per_second: self.read_bytes_per_second,
+            flops_burst: self.flops_burst,
+            flops_sustained: self.flops_sustained,
+            unix_time: self.unix_time,
+            sustained_mhz: self.sustained_mhz,
+            sustained_watts: self.sustained_watts,
+            driver,
+        }
     }
 }
 
@@ -191,5 +232,91 @@ info! {
         append_starts: u64 = address,
         /// `[max_batch, table_stride]` page ids.
         block_table: u64 = address,
+    }
+}
+
+fn yes(value: i32) -> bool {
+    value != 0
+}
+
+info! {
+    /// What a profiler measures here.
+    ProfilerInfo from hopmla_profiler_info {
+        /// Whether it is started.
+        started: bool = yes,
+        /// Where device times come from.
+        time_source: FigureSource = FigureSource::from_raw,
+        /// Hardware counters that are read, `sys::HOPMLA_COUNTERS_*`.
+        counters: i32 = same,
+        /// Whether a tool listens to NVTX ranges.
+        nvtx: bool = yes,
+        /// Records that may be under way or wait to be read.
+        capacity: u32 = same,
+        /// Records made since creation, dropped ones too.
+        recorded: u64 = same,
+        /// Of these, those that found the ring full.
+        dropped: u64 = same,
+        /// Made and not yet read.
+        waiting: u64 = same,
+        /// Finished without the device time that `time_source` promises.
+        untimed: u64 = same,
+        /// Why there are no activity times though asked for, and how to get them; else empty.
+        activity_missing: String = text,
+        /// The same for counters.
+        counters_missing: String = text,
+    }
+}
+
+info! {
+    /// Sums over finished records since a profiler's creation, read or not.
+    Totals from hopmla_totals {
+        /// Number of the plan; 0: all plans and raw calls.
+        plan: u64 = same,
+        /// Records.
+        records: u64 = same,
+        /// Records of the kind that are in none of the others; 0 for one plan: not known.
+        dropped: u64 = same,
+        /// Calls, those in graphs too.
+        calls: u64 = same,
+        /// Records with a device time: what the times below are of.
+        timed: u64 = same,
+        /// FLOPs of all records whose work is known.
+        flops: u64 = same,
+        /// Bytes of the same.
+        bytes: u64 = same,
+        /// Of these FLOPs, those with a device time.
+        timed_flops: u64 = same,
+        /// Of these bytes, those with a device time.
+        timed_bytes: u64 = same,
+        /// Sum of device times.
+        time_ns: i64 = same,
+        /// Shortest.
+        time_min_ns: i64 = same,
+        /// Longest.
+        time_max_ns: i64 = same,
+        /// Median, within 5 %.
+        time_p50_ns: i64 = same,
+        /// 90th percentile, within 5 %.
+        time_p90_ns: i64 = same,
+        /// 99th percentile, within 5 %.
+        time_p99_ns: i64 = same,
+        /// Sum of bounds over timed records whose bound is known.
+        bound_ns: f64 = same,
+        /// Their times: `bound_ns` / `bound_time_ns` is the mean fraction.
+        bound_time_ns: f64 = same,
+        /// Records with DRAM counters.
+        counted: u64 = same,
+        /// Their analytic bytes.
+        counted_bytes: u64 = same,
+        /// Bytes read from DRAM.
+        dram_read_bytes: u64 = same,
+        /// Bytes written to DRAM.
+        dram_write_bytes: u64 = same,
+        /// Bytes asked of L2.
+        l2_bytes: u64 = same,
+        /// Analytic FLOPs of records with tensor counters.
+        counted_flops: u64 = same,
+        /// FLOPs that the tensor cores counted.
+        tensor_flops: u64 = same,
     }
 }

@@ -33,6 +33,15 @@ impl<'p> Step<'p> {
         self.stream
     }
 
+    pub(crate) fn plan_raw(&self) -> *mut crate::sys::hopmla_plan {
+        self.plan.raw()
+    }
+
+    #[cfg(feature = "cudarc")]
+    pub(crate) fn heads(&self) -> usize {
+        self.plan.heads()
+    }
+
     /// Replaces the batch, within the same step; as [`Plan::begin`].
     pub fn update(&mut self, seqs: &[SeqId], n_append: &[u32], q_lens: &[u32]) -> Result<()> {
         self.plan.update(seqs, n_append, q_lens, self.stream)

@@ -24,6 +24,8 @@ pub(crate) struct StreamInner {
     owned: bool,
     capturing: AtomicBool,
     context: Context,
+    #[cfg(feature = "cudarc")]
+    cudarc: Option<Arc<::cudarc::driver::CudaStream>>,
 }
 
 // SAFETY: the handle is destroyed by whoever is last, on any thread, and used otherwise through `Stream` alone.
@@ -65,10 +67,35 @@ impl Stream {
     }
 
     fn wrap(context: &Context, raw: sys::hopmla_stream, owned: bool) -> Stream {
-        Stream {
-            inner: Arc::new(StreamInner { raw, owned, capturing: AtomicBool::new(false), context: context.clone() }),
-            _not_sync: PhantomData,
-        }
+        Stream::of(StreamInner {
+            raw,
+            owned,
+            capturing: AtomicBool::new(false),
+            context: context.clone(),
+            #[cfg(feature = "cudarc")]
+            cudarc: None,
+        })
+    }
+
+    fn of(inner: StreamInner) -> Stream {
+        Stream { inner: Arc::new(inner), _not_sync: PhantomData }
+    }
+
+    #[cfg(feature = "cudarc")]
+    pub(crate) fn wrap_cudarc(context: &Context, stream: Arc<::cudarc::driver::CudaStream>) -> Stream {
+        Stream::of(StreamInner {
+            raw: stream.cu_stream().cast(),
+            owned: false,
+            capturing: AtomicBool::new(false),
+            context: context.clone(),
+            cudarc: Some(stream),
+        })
+    }
+
+    /// cudarc's, when it was made from one.
+    #[cfg(feature = "cudarc")]
+    pub(crate) fn cudarc(&self) -> Option<&Arc<::cudarc::driver::CudaStream>> {
+        self.inner.cudarc.as_ref()
     }
 
     pub(crate) fn raw(&self) -> sys::hopmla_stream {

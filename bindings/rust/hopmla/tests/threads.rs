@@ -21,6 +21,10 @@ fn send_and_sync_as_promised() {
     send::<PinnedBuffer<f32>>();
     sync::<PinnedBuffer<f32>>();
     send::<DevicePtr<*mut u8>>();
+    send::<Profiler>();
+    sync::<Profiler>();
+    send::<Record>();
+    sync::<Record>();
     send::<Error>();
     sync::<Error>();
     send::<Plan>();
