@@ -1459,8 +1459,9 @@ pub struct hopmla_profiler_options {
     pub flags: u32,
     /// CUSTOM only: CUPTI's names, at most 8, separated by commas; read at creation
     pub metrics: *const c_char,
-    /// a libcupti.so to open before all others, or NULL: HOPMLA_CUPTI_PATH of the environment,
-    /// one already in the process, the loader's, then the toolkit's usual places
+    /// the libcupti.so to open, or its folder; or NULL: that of HOPMLA_CUPTI_PATH of the
+    /// environment, else one already in the process, the loader's, the toolkit's. The first
+    /// one that is opened serves the process from then on
     pub cupti_path: *const c_char,
 }
 
@@ -1502,7 +1503,7 @@ extern "C" {
     ///
     /// Returns OK, NULL; STATE when this or another profiler of the context is started, or after fork(); BUSY when hardware
     /// counters were promised and another profiler of the process holds them; CAPTURE when it is known that a capture
-    /// is under way that they would break.
+    /// is under way that they would break; and the driver's.
     pub fn hopmla_profiler_start(profiler: *mut hopmla_profiler, error: *mut hopmla_error) -> hopmla_status;
 }
 
@@ -1659,7 +1660,7 @@ extern "C" {
     /// Reads records in the order of their calls, finished ones only, and takes them out of the ring. Never waits: what is
     /// still running stays for a later read. Counters come in together: those of 512 calls with LIGHT, of 128 with the others,
     /// or of fewer when half the ring waits for them. This, as in every function that takes in what has finished, synchronises
-    /// the device for some 30 ms, and is put off while a capture is known.
+    /// the device for some 30 to 60 ms, and is put off while a capture is known.
     ///
     /// `records`: \[capacity\] with `record_size` bytes between them; may be NULL when capacity is 0
     ///
