@@ -4,6 +4,7 @@
 #include "bench_lens.h"
 
 #include <stdio.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -78,7 +79,7 @@ char *bench_name(const char *kind, uint64_t b, uint64_t s_q, uint64_t h, double 
 {
     char *name;
     if (asprintf(&name, "%s-b%llu-q%llu-h%llu-l%.0f", kind, (unsigned long long)b, (unsigned long long)s_q,
-                 (unsigned long long)h, mean_len) < 0)
+                 (unsigned long long)h, floor(mean_len)) < 0)
         die("no memory for a name");
     return name;
 }
