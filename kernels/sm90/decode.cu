@@ -32,20 +32,7 @@ __device__ __forceinline__ void start_cta(SharedMemory &shared, const Params &pa
         tma_prefetch_map(&maps.latent);
         tma_prefetch_map(&maps.rope);
     }
-    if (!params.early) {
-        grid_wait_for_predecessor();
-        grid_release_dependents(); /* not before: the combine kernel counts on it */
-    }
-    constexpr int kWords = sizeof(hm_sm90_group) / sizeof(int32_t);
-    if (threadIdx.x < kWords) {
-        const int32_t *group =
-            reinterpret_cast<const int32_t *>(params.workspace.groups + blockIdx.x / params.shape.tile_stride);
-        reinterpret_cast<int32_t *>(&shared.work)[threadIdx.x] = group[threadIdx.x];
-    }
-    if (blockIdx.x == 0 && threadIdx.x == kWords && params.workspace.header->q_total > params.rows) {
-        atomicOr(&params.workspace.header->error, HM_SM90_BAD_ROWS);
-    }
-    __syncthreads();
+    read_work(shared.work, params);
 }
 
 template <typename Element> __device__ __forceinline__ void decode(const CacheMaps &maps, const Params &params)

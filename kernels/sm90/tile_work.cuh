@@ -7,6 +7,7 @@
 
 #include <math.h>
 
+#include "ptx/grid.cuh"
 #include "tile_common.cuh"
 
 using Params = hm_sm90_decode_params;
@@ -16,6 +17,25 @@ using Segment = hm_sm90_segment;
 __device__ __forceinline__ int page_count(const Segment &segment)
 {
     return segment.page_end - segment.page_begin;
+}
+
+/** Brings the group's work to shared memory, and whatever else was set up there to all threads. */
+__device__ __forceinline__ void read_work(hm_sm90_group &work, const Params &params)
+{
+    if (!params.early) {
+        grid_wait_for_predecessor();
+        grid_release_dependents(); /* not before: the combine kernel counts on it */
+    }
+    constexpr int kWords = sizeof(hm_sm90_group) / sizeof(int32_t);
+    if (threadIdx.x < kWords) {
+        const int32_t *group =
+            reinterpret_cast<const int32_t *>(params.workspace.groups + blockIdx.x / params.shape.tile_stride);
+        reinterpret_cast<int32_t *>(&work)[threadIdx.x] = group[threadIdx.x];
+    }
+    if (blockIdx.x == 0 && threadIdx.x == kWords && params.workspace.header->q_total > params.rows) {
+        atomicOr(&params.workspace.header->error, HM_SM90_BAD_ROWS);
+    }
+    __syncthreads();
 }
 
 /** The segments of a CTA, once for each of its tiles, less those that have no rows in the tile. */
