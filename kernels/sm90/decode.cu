@@ -27,7 +27,9 @@ __device__ __forceinline__ void start_cta(SharedMemory &shared, const Params &pa
             mbarrier_init(shared_address(&shared.rope_free[slot]), 1);
         }
         mbarrier_init(shared_address(&shared.sums_free), 2);
-        mbarrier_init(shared_address(&shared.query_free), 2);
+        mbarrier_init(shared_address(&shared.query_free[0]), 2);
+        mbarrier_init(shared_address(&shared.query_free[1]), 2);
+        mbarrier_init(shared_address(&shared.query_sent), kWarpgroup);
         mbarrier_fence_init();
         tma_prefetch_map(&maps.latent);
         tma_prefetch_map(&maps.rope);

@@ -57,6 +57,7 @@ struct Loader {
         shared.cursors[half].left = 0;
         shared.cursors[half].lend_in = 0;
         shared.cursors[half].unasked = true;
+        shared.cursors[half].turn = 0;
         shared.cursors[half].tile = work.tile;
         shared.cursors[half].index = work.index;
         look_ahead(shared, params);
@@ -95,7 +96,8 @@ struct Loader {
         PageCursor &cursor = shared.cursors[half];
         if (cursor.lent) {
             if (!cursor.unasked) {
-                mbarrier_arrive(shared_address(&shared.query_free));
+                cursor.turn ^= 1;
+                mbarrier_arrive(shared_address(&shared.query_free[cursor.turn]));
             }
             cursor.unasked = false;
             look_ahead(shared, params);

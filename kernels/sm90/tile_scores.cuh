@@ -232,13 +232,13 @@ __device__ __forceinline__ void run_score_warpgroup(SharedMemory &shared, const 
             const int ahead = segments > 0 ? 1 : first_lent_slot(segment);
             const int slot = segments > 0 ? ring.after() : ahead;
             if (segments > 0) {
-                mbarrier_wait(shared_address(&shared.query_free), (segments & 1) ^ 1);
+                mbarrier_wait(shared_address(&shared.query_free[segments & 1]), (segments - 1) >> 1 & 1);
             } else if (params.early) {
                 grid_wait_for_predecessor();
             }
             copy.start(shared, shared.pages[slot]);
             if (segments == 0) {
-                open_gate(0); /* for the loaders: behind a full ring of pages, Q would come late */
+                mbarrier_arrive(shared_address(&shared.query_sent));
             }
             const int32_t *const entry = lent_entry(shared, params, work, ahead);
             const int32_t lent = entry ? *entry : 0;
@@ -281,9 +281,6 @@ __device__ __forceinline__ void run_score_warpgroup(SharedMemory &shared, const 
         store_lse(state, params, work.segment(shared.work, params), work.tile);
         more = work.next(shared.work, params);
         __syncwarp(); /* keeps the ring's position, and with it the descriptors, in uniform registers */
-    }
-    if (segments == 0) {
-        open_gate(0);
     }
 }
 

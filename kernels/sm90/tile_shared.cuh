@@ -27,7 +27,7 @@ struct PageCursor {
     int8_t lend_in; /* the slot of the page so many further on is lent to its segment's Q; 0: of none yet known */
     bool lent;      /* that of the page read last is */
     bool unasked;   /* the first Q of all does not ask for its slot */
-    int8_t reserved;
+    uint8_t turn;   /* which query_free said that the slot lent last is free */
 };
 
 /* Each half of a page's latent part has a barrier of its own, since the warpgroup that consumes it refills it. Once the
@@ -41,7 +41,8 @@ struct __align__(1024) SharedMemory
     uint64_t rope_full[kSlots];
     uint64_t rope_free[kSlots];
     uint64_t sums_free;
-    uint64_t query_free;
+    uint64_t query_free[2]; /* in turns: one alone could complete two phases before the first is waited for */
+    uint64_t query_sent;
     hm_sm90_group work;
     float row_sum[kTileRows]; /* of a segment; written with its last page */
     PageCursor cursors[2];

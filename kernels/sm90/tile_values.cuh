@@ -101,23 +101,24 @@ __device__ __forceinline__ void run_value_warpgroup(SharedMemory &shared, int ha
     Ring<kSlots> ring;
     Loader loader(half);
     float o[128];
-    int loaded = 0;
     if (group_thread() == 0) {
         loader.start(shared, params);
-        loaded = loader.load_ahead(shared, params, maps);
+        if (loader.have) {
+            const int loaded = loader.load_ahead(shared, params, maps);
+            if (params.early) {
+                grid_wait_for_predecessor();
+            }
+            mbarrier_wait(shared_address(&shared.query_sent), 0); /* behind a full ring of pages, Q would come late */
+#pragma unroll 1
+            for (int slot = loaded; slot < kSlots; slot++) {
+                loader.refill(shared, params, maps, slot, 0, true);
+            }
+        }
     }
     __syncwarp();
     if (params.early) {
         grid_wait_for_predecessor();
     }
-    barrier_sync(kBarrierGate + half * kSlots, 2 * kWarpgroup); /* Q is on its way */
-    if (group_thread() == 0) {
-#pragma unroll 1
-        for (int slot = loaded; slot < kSlots; slot++) {
-            loader.refill(shared, params, maps, slot, 0, true);
-        }
-    }
-    __syncwarp();
     while (work.next(shared.work, params)) {
         int left = page_count(work.segment(shared.work, params));
         bool first = true;
