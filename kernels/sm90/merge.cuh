@@ -113,7 +113,7 @@ template <typename Element, int Chunks> struct PartSum {
     }
     __device__ __forceinline__ float lse() const
     {
-        return weight > 0 ? top + log2_fast(weight) : -INFINITY;
+        return weight == 0 ? -INFINITY : top + log2_fast(weight);
     }
 };
 
@@ -303,7 +303,7 @@ template <typename Element, int Parts> struct CtaMerge {
         *reinterpret_cast<uint32_t *>(row.merged_out + (column + pair) * 2) =
             Element::pack(o.x * inverse, o.y * inverse);
         if (column == 0 && pair == 0) {
-            store_merged_lse(params, row, weight > 0 ? top + log2_fast(weight) : -INFINITY);
+            store_merged_lse(params, row, weight == 0 ? -INFINITY : top + log2_fast(weight));
         }
     }
 };

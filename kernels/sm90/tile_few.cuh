@@ -86,7 +86,7 @@ template <typename Element, int N> struct FewTile : FewSoftmax<Element, N> {
         }
         if (threadIdx.x < N && target.lse) {
             const float all = this->total(threadIdx.x);
-            const float lse = all > 0 ? shared.references[threadIdx.x] + log2_fast(all) : -INFINITY;
+            const float lse = all == 0 ? -INFINITY : shared.references[threadIdx.x] + log2_fast(all);
             *target.lse = partial ? lse : convert_lse(lse, params.lse_kind);
         }
     }

@@ -202,7 +202,7 @@ __device__ __forceinline__ void store_lse(const SoftmaxState &state, const Param
         const int row = accumulator_row() + upper * 8;
         const QueryRow query(params, segment, tile, row);
         const float sum = state.sum[upper];
-        const float lse = sum > 0 ? state.reference[upper] + log2_fast(sum) : -INFINITY;
+        const float lse = sum == 0 ? -INFINITY : state.reference[upper] + log2_fast(sum);
         float *target = partial
                             ? params.workspace.partial_lse + first + row
                             : params.lse + query.token * params.lse_token_stride + query.head * params.lse_head_stride;
