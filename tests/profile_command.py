@@ -245,6 +245,11 @@ def widest(text):
 
 def terminal():
     arguments = [*REPLAY, "--no-ceilings"]
+    try:
+        os.close(os.open("/dev/ptmx", os.O_RDWR | os.O_NOCTTY))
+    except OSError as error:
+        print("skipped no terminal can be made here:", error)
+        return
     text, status = on_terminal(100, 30, arguments, TERM="xterm", LC_ALL="C.UTF-8")
     live = text[:text.rindex("\x1b[J")]
     expect("a dashboard on a terminal", status == 0 and all(word in live for word in

@@ -15,8 +15,9 @@ MADE_UP = ("_bindgen_ty_", "__")  # bindgen's name of an enum without one, and l
 
 
 def flat(text):
+    text = re.sub(r"\s+", "", text)  # first: without rustfmt, bindgen puts blanks around every token
     text = re.sub(r"::(core|std)::(ffi|os::raw|option)::", "", text)
-    return re.sub(r",(?=[)\]}>])", "", re.sub(r"\s+", "", text)).replace("usize]", "]")
+    return re.sub(r",(?=[)\]}>])", "", text).replace("usize]", "]")
 
 
 def facts(rust):
