@@ -67,6 +67,10 @@ def profile_replay(folder):
     expect("the file starts with the ceilings", head["kind"] == "ceilings" and head["flops_burst"] > 0 and head["device"])
     expect("all records are in it", [record["id"] for record in records] == list(range(1, len(records) + 1))
            and len(records) == sum(line["records"] for line in kinds.values()))
+    small = run("profile", "--capacity", "16", "--json", "--", *REPLAY, "--no-ceilings", "--json")
+    totals = {line["call"]: line for line in objects(small.stdout)[1:]}
+    expect("a small ring drops nothing without a file", steps > 16 and set(totals) == set(kinds)
+           and all(line["dropped"] == 0 and line["records"] == kinds[call]["records"] for call, line in totals.items()), small)
     table = run("profile", "--", *REPLAY, "--no-ceilings")
     ends("the table", table, 0, "\nkind         calls")
     expect("the table says what is not there", "no kernel times and no counters: " in table.stdout and "the host's clock" in table.stdout
