@@ -164,7 +164,8 @@ HOPMLA_API hopmla_status hopmla_profiler_set_ceilings(hopmla_profiler *profiler,
 /** Which figures of a record hold; bits of hopmla_record.valid. */
 enum {
     HOPMLA_VALID_WORK = 1,    /**< kv_tokens, flops, bytes, unique_bytes, intensity. Not for raw calls: the host does not
-                                   know their lengths */
+                                   know their lengths. Nor for a decode or launch in a step whose update came before
+                                   the profiler's start, while another thread is in a call with the same pool */
     HOPMLA_VALID_TIME = 2,    /**< device_begin_ns, device_ns; with WORK also bytes_per_second, flops_per_second */
     HOPMLA_VALID_BOUND = 4,   /**< bound_ns; with TIME also fraction */
     HOPMLA_VALID_DRAM = 8,    /**< dram_read_bytes, dram_write_bytes, l2_bytes, elapsed_cycles */
