@@ -249,7 +249,7 @@ typedef struct hopmla_totals {
     uint64_t timed;            /**< records with a device time: what the times below are of */
     uint64_t flops;            /**< of all records whose work is known */
     uint64_t bytes;
-    uint64_t timed_flops;      /**< of these, those with a device time: for rates */
+    uint64_t timed_flops;      /**< of these, those with a device time: for rates, over timed_work_ns */
     uint64_t timed_bytes;
     int64_t time_ns;           /**< sum */
     int64_t time_min_ns;
@@ -259,17 +259,22 @@ typedef struct hopmla_totals {
     int64_t time_p99_ns;
     double bound_ns;           /**< sum over timed records whose bound is known */
     double bound_time_ns;      /**< their times: bound_ns / bound_time_ns is the mean fraction */
-    uint64_t counted;          /**< records with DRAM counters */
+    uint64_t counted;          /**< records with DRAM counters whose work is known: what raw calls read and wrote has
+                                    no analytic bytes to be compared with, and is in their records alone */
     uint64_t counted_bytes;    /**< their analytic bytes */
     uint64_t dram_read_bytes;
     uint64_t dram_write_bytes;
     uint64_t l2_bytes;
-    uint64_t counted_flops;    /**< analytic FLOPs of records with tensor counters */
+    uint64_t counted_flops;    /**< analytic FLOPs of records with tensor counters whose work is known */
     uint64_t tensor_flops;
+    uint64_t unique_bytes;       /**< of all records whose work is known, as bounds are computed from them */
+    uint64_t timed_unique_bytes; /**< of these, those with a device time */
+    int64_t timed_work_ns;       /**< device times of records whose work is known; less than time_ns where raw calls are
+                                      among them */
 } hopmla_totals;
 
 #define HOPMLA_TOTALS_INIT { sizeof(hopmla_totals), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0.0, 0.0, \
-    0, 0, 0, 0, 0, 0, 0 }
+    0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
 
 /** Reads the totals of a kind, of one plan or of all. Takes in what has finished; never waits.
  * @param plan  or NULL for all. Totals are kept for the first 64 plans seen; of another one they are 0

@@ -137,6 +137,9 @@ hopmla_totals profile_since(const hopmla_totals *before)
     since.l2_bytes = now.l2_bytes - before->l2_bytes;
     since.counted_flops = now.counted_flops - before->counted_flops;
     since.tensor_flops = now.tensor_flops - before->tensor_flops;
+    since.unique_bytes = now.unique_bytes - before->unique_bytes;
+    since.timed_unique_bytes = now.timed_unique_bytes - before->timed_unique_bytes;
+    since.timed_work_ns = now.timed_work_ns - before->timed_work_ns;
     return since;
 }
 

@@ -1569,7 +1569,8 @@ extern "C" {
     ) -> hopmla_status;
 }
 /// kv_tokens, flops, bytes, unique_bytes, intensity. Not for raw calls: the host does not
-/// know their lengths
+/// know their lengths. Nor for a decode or launch in a step whose update came before
+/// the profiler's start, while another thread is in a call with the same pool
 pub const HOPMLA_VALID_WORK: u32 = 1;
 /// device_begin_ns, device_ns; with WORK also bytes_per_second, flops_per_second
 pub const HOPMLA_VALID_TIME: u32 = 2;
@@ -1704,7 +1705,7 @@ pub struct hopmla_totals {
     /// of all records whose work is known
     pub flops: u64,
     pub bytes: u64,
-    /// of these, those with a device time: for rates
+    /// of these, those with a device time: for rates, over timed_work_ns
     pub timed_flops: u64,
     pub timed_bytes: u64,
     /// sum
@@ -1719,16 +1720,24 @@ pub struct hopmla_totals {
     pub bound_ns: f64,
     /// their times: bound_ns / bound_time_ns is the mean fraction
     pub bound_time_ns: f64,
-    /// records with DRAM counters
+    /// records with DRAM counters whose work is known: what raw calls read and wrote has
+    /// no analytic bytes to be compared with, and is in their records alone
     pub counted: u64,
     /// their analytic bytes
     pub counted_bytes: u64,
     pub dram_read_bytes: u64,
     pub dram_write_bytes: u64,
     pub l2_bytes: u64,
-    /// analytic FLOPs of records with tensor counters
+    /// analytic FLOPs of records with tensor counters whose work is known
     pub counted_flops: u64,
     pub tensor_flops: u64,
+    /// of all records whose work is known, as bounds are computed from them
+    pub unique_bytes: u64,
+    /// of these, those with a device time
+    pub timed_unique_bytes: u64,
+    /// device times of records whose work is known; less than time_ns where raw calls are
+    /// among them
+    pub timed_work_ns: i64,
 }
 
 extern "C" {
