@@ -81,7 +81,8 @@ enum {
 /** Bits of hopmla_profiler_options.flags. */
 enum {
     HOPMLA_PROFILER_TOTALS_ONLY = 1 /**< finished records go to the totals and are not kept: for a process that is scraped
-                                         and whose records nobody reads. hopmla_profiler_read gives none */
+                                         and whose records nobody reads. hopmla_profiler_read gives none, but it, or a
+                                         scrape, has to come as often as without this flag: see there */
 };
 
 typedef struct hopmla_profiler_options {
@@ -205,7 +206,8 @@ typedef struct hopmla_record {
     uint64_t unique_bytes;    /**< the same with cached tokens that several batch rows share counted once */
     int64_t host_begin_ns;    /**< CLOCK_MONOTONIC when the call came */
     int64_t host_ns;          /**< that the call took; of a launch, from begin to end */
-    int64_t device_begin_ns;  /**< on the same clock; by events wrong by 50 microseconds at most */
+    int64_t device_begin_ns;  /**< on the same clock; by events wrong by 50 microseconds at most when read within some 30 s
+                                   of the call; later, by as much more as the two clocks have drifted apart since */
     int64_t device_ns;
     double intensity;         /**< FLOPs / bytes */
     double bytes_per_second;
@@ -223,9 +225,18 @@ typedef struct hopmla_record {
 } hopmla_record;
 
 /** Reads records in the order of their calls, finished ones only, and takes them out of the ring. Never waits: what is
- * still running stays for a later read. Counters come in together: those of 512 calls with LIGHT, of 128 with the others,
- * or of fewer when half the ring waits for them. This, as in every function that takes in what has finished, synchronises
- * the device for some 30 to 60 ms, and is put off while a capture is known.
+ * still running stays for a later read.
+ *
+ * Calls are not taken in by themselves, but by this function (`capacity` may be 0), hopmla_profiler_describe,
+ * hopmla_profiler_finish, hopmla_profiler_get_totals and hopmla_export_metrics. One of them has to be called, also for
+ * totals alone, before `capacity` records are under way, or those that come then are dropped; and before 8,192 are with
+ * events as the clock, or they have no time. An engine that calls append and decode for each of 61 layers makes 123
+ * records a step: with 50 steps a second 65,536 are full after 10 s and 8,192 after 1.3 s, so read every second. Where
+ * launches of graphs stand for the layers it is two records a step: 655 s and 81 s.
+ *
+ * Counters come in together: those of 512 calls with LIGHT, of 128 with the others, or of fewer when half the ring waits
+ * for them; calls beyond that are not counted until then. This, as in every function that takes in what has finished,
+ * synchronises the device for some 30 to 60 ms, and is put off while a capture is known.
  *
  * @param records      [capacity] with `record_size` bytes between them; may be NULL when capacity is 0
  * @param record_size  sizeof(hopmla_record) in the caller's header; each record's struct_size says what was written

@@ -1439,7 +1439,8 @@ pub const HOPMLA_COUNTERS_FULL: i32 = 2;
 pub const HOPMLA_COUNTERS_CUSTOM: i32 = 3;
 pub const HOPMLA_CUSTOM_METRICS: u32 = 8;
 /// finished records go to the totals and are not kept: for a process that is scraped
-/// and whose records nobody reads. hopmla_profiler_read gives none
+/// and whose records nobody reads. hopmla_profiler_read gives none, but it, or a
+/// scrape, has to come as often as without this flag: see there
 pub const HOPMLA_PROFILER_TOTALS_ONLY: u32 = 1;
 
 #[repr(C)]
@@ -1632,7 +1633,8 @@ pub struct hopmla_record {
     pub host_begin_ns: i64,
     /// that the call took; of a launch, from begin to end
     pub host_ns: i64,
-    /// on the same clock; by events wrong by 50 microseconds at most
+    /// on the same clock; by events wrong by 50 microseconds at most when read within some 30 s
+    /// of the call; later, by as much more as the two clocks have drifted apart since
     pub device_begin_ns: i64,
     pub device_ns: i64,
     /// FLOPs / bytes
@@ -1659,9 +1661,18 @@ pub struct hopmla_record {
 
 extern "C" {
     /// Reads records in the order of their calls, finished ones only, and takes them out of the ring. Never waits: what is
-    /// still running stays for a later read. Counters come in together: those of 512 calls with LIGHT, of 128 with the others,
-    /// or of fewer when half the ring waits for them. This, as in every function that takes in what has finished, synchronises
-    /// the device for some 30 to 60 ms, and is put off while a capture is known.
+    /// still running stays for a later read.
+    ///
+    /// Calls are not taken in by themselves, but by this function (`capacity` may be 0), hopmla_profiler_describe,
+    /// hopmla_profiler_finish, hopmla_profiler_get_totals and hopmla_export_metrics. One of them has to be called, also for
+    /// totals alone, before `capacity` records are under way, or those that come then are dropped; and before 8,192 are with
+    /// events as the clock, or they have no time. An engine that calls append and decode for each of 61 layers makes 123
+    /// records a step: with 50 steps a second 65,536 are full after 10 s and 8,192 after 1.3 s, so read every second. Where
+    /// launches of graphs stand for the layers it is two records a step: 655 s and 81 s.
+    ///
+    /// Counters come in together: those of 512 calls with LIGHT, of 128 with the others, or of fewer when half the ring waits
+    /// for them; calls beyond that are not counted until then. This, as in every function that takes in what has finished,
+    /// synchronises the device for some 30 to 60 ms, and is put off while a capture is known.
     ///
     /// `records`: \[capacity\] with `record_size` bytes between them; may be NULL when capacity is 0
     ///
