@@ -153,7 +153,8 @@ typedef struct hopmla_profiler_info {
 
 #define HOPMLA_PROFILER_INFO_INIT { sizeof(hopmla_profiler_info), 0, 0, 0, 0, 0, 0, 0, 0, 0, { 0 }, { 0 } }
 
-/** Describes it. @return OK, NULL, STRUCT_SIZE. */
+/** Describes it, and takes in what has finished, as hopmla_profiler_read does: makes driver calls (event queries), and with
+ * counters may synchronise the device. @return OK, NULL, STRUCT_SIZE. */
 HOPMLA_API hopmla_status hopmla_profiler_describe(hopmla_profiler *profiler, hopmla_profiler_info *info,
                                                   hopmla_error *error);
 
@@ -287,7 +288,8 @@ typedef struct hopmla_totals {
 #define HOPMLA_TOTALS_INIT { sizeof(hopmla_totals), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0.0, 0.0, \
     0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
 
-/** Reads the totals of a kind, of one plan or of all. Takes in what has finished; never waits.
+/** Reads the totals of a kind, of one plan or of all. Takes in what has finished, as hopmla_profiler_read does, and never
+ * waits for what still runs: makes driver calls (event queries), and with counters may synchronise the device.
  * @param plan  or NULL for all. Totals are kept for the first 64 plans seen; of another one they are 0
  * @return OK, NULL, STRUCT_SIZE, ENUM, MISMATCH. */
 HOPMLA_API hopmla_status hopmla_profiler_get_totals(hopmla_profiler *profiler, int32_t kind, hopmla_plan *plan,
@@ -328,7 +330,8 @@ enum {
     HOPMLA_EXPORT_TIMELINE = 5  /**< SVG: device times by kind along a time axis */
 };
 
-/** Receives a piece of the text. @return 0 to go on; anything else ends the export. It must not call the library. */
+/** Receives a piece of the text. @return 0 to go on; anything else ends the export. It must not call the library, and
+ * must return: an exception or a longjmp out of it leaves the export's memory and file behind. */
 typedef int32_t (*hopmla_write_fn)(void *user, const void *text, uint64_t bytes);
 
 /** Where an export goes, and what it says of itself. */
@@ -363,6 +366,9 @@ HOPMLA_API hopmla_status hopmla_export_records(int32_t format, const hopmla_reco
 /** Writes OpenMetrics text of a profiler's totals and of a pool's books: monotonic totals, gauges, and a summary of
  * device times. The only labels are kind and quantile, and device and version of an info metric: the number of lines does
  * not grow with what a program does. Ends with "# EOF".
+ *
+ * Takes in what has finished, as hopmla_profiler_read does: makes driver calls (event queries), and with counters may
+ * synchronise the device. Without a profiler it makes no driver call.
  *
  * @param profiler  or NULL
  * @param pool      or NULL

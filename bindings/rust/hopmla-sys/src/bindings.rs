@@ -1548,7 +1548,8 @@ pub struct hopmla_profiler_info {
 }
 
 extern "C" {
-    /// Describes it.
+    /// Describes it, and takes in what has finished, as hopmla_profiler_read does: makes driver calls (event queries), and with
+    /// counters may synchronise the device.
     ///
     /// Returns OK, NULL, STRUCT_SIZE.
     pub fn hopmla_profiler_describe(
@@ -1752,7 +1753,8 @@ pub struct hopmla_totals {
 }
 
 extern "C" {
-    /// Reads the totals of a kind, of one plan or of all. Takes in what has finished; never waits.
+    /// Reads the totals of a kind, of one plan or of all. Takes in what has finished, as hopmla_profiler_read does, and never
+    /// waits for what still runs: makes driver calls (event queries), and with counters may synchronise the device.
     ///
     /// `plan`: or NULL for all. Totals are kept for the first 64 plans seen; of another one they are 0
     ///
@@ -1819,7 +1821,8 @@ pub const HOPMLA_EXPORT_TIMELINE: i32 = 5;
 
 /// Receives a piece of the text.
 ///
-/// Returns 0 to go on; anything else ends the export. It must not call the library.
+/// Returns 0 to go on; anything else ends the export. It must not call the library, and
+/// must return: an exception or a longjmp out of it leaves the export's memory and file behind.
 pub type hopmla_write_fn = Option<unsafe extern "C" fn(user: *mut c_void, text: *const c_void, bytes: u64) -> i32>;
 
 /// Where an export goes, and what it says of itself.
@@ -1873,6 +1876,9 @@ extern "C" {
     /// Writes OpenMetrics text of a profiler's totals and of a pool's books: monotonic totals, gauges, and a summary of
     /// device times. The only labels are kind and quantile, and device and version of an info metric: the number of lines does
     /// not grow with what a program does. Ends with "# EOF".
+    ///
+    /// Takes in what has finished, as hopmla_profiler_read does: makes driver calls (event queries), and with counters may
+    /// synchronise the device. Without a profiler it makes no driver call.
     ///
     /// `profiler`: or NULL
     ///
