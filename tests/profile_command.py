@@ -160,6 +160,8 @@ def exports(folder, path):
     for text, says in [("{", ":1: "), ("[]", ":1: "), ("{}", '"kind" is missing'), ('{"kind": 5}', '"kind" is missing'),
                        ('{"kind": "decode", "flops": -1}', '"flops" is out of range'),
                        ('{"kind": "decode", "flops": 1.5}', '"flops" is not a whole number'),
+                       ('{"kind": "decode", "flops": 18446744073709551616}', '"flops" is not a whole number of 64 bits'),
+                       ('{"kind": "decode", "host_ns": 9223372036854775808}', '"host_ns" is out of range'),
                        ('{"kind": "decode", "batch": 4294967296}', '"batch" is out of range'),
                        ('{"kind": "decode", "graph": 1}', '"graph" is neither'),
                        ('{"kind": "decode", "format": 1}', '"format" is not a text'),
@@ -168,6 +170,10 @@ def exports(folder, path):
                        (whole + "\n" + whole[:50], ":2: ")]:
         bad.write_text(text + "\n")
         ends(f"records: {text[:50]!r}", run("roofline", str(bad)), 1, says)
+    whole = ['"id":18446744073709551615', '"host_begin_ns":-9223372036854775808']
+    bad.write_text('{"kind":"decode",' + ",".join(whole) + "}\n")
+    result = run("export", str(bad), "--format", "jsonl")
+    expect("integers of all 64 bits", result.returncode == 0 and all(text in result.stdout for text in whole), result)
     bad.write_text('{"kind": "of the future", "later": 3}\n{"kind": "ceilings", "device": "x"}\n\n')
     ends("records of a newer release", run("export", str(bad), "--format", "jsonl"), 0, '{"kind":"unknown"')
 
