@@ -15,8 +15,7 @@
 
 typedef struct hm_page {
     hm_pin pin; /* steps of sequences that had the page and left it */
-    uint32_t owners : 24;
-    uint32_t counted : 8;  /* tokens of it that hm_plan_work has met; 0 outside it */
+    uint32_t owners;
     uint32_t sources : 24; /* sequences that keep it as the source of a copy */
     uint32_t rows : 8;     /* rows that the largest of these copies needs; never less than it */
 } hm_page;

@@ -52,6 +52,8 @@ static hopmla_plan *allocate_plan(hopmla_pool *pool, const hm_plan_sizes *sizes)
     plan->rows = (hm_plan_row *)(void *)(memory + sizes->rows_at);
     plan->copies = (hm_plan_copy *)(void *)(memory + sizes->copies_at);
     plan->steps.tickets = (uint64_t *)(void *)(memory + sizes->tickets_at);
+    plan->branches = (hm_plan_branch *)(void *)(memory + sizes->branches_at);
+    plan->buckets = (uint32_t *)(void *)(memory + sizes->buckets_at);
     plan->pool = pool;
     plan->sizes = *sizes;
     return plan;

@@ -32,6 +32,8 @@ typedef struct hm_plan_sizes {
     uint64_t rows_at; /* in the plan's own memory */
     uint64_t copies_at;
     uint64_t tickets_at;
+    uint64_t branches_at;
+    uint64_t buckets_at;
     uint64_t host;
 } hm_plan_sizes;
 
@@ -60,6 +62,16 @@ typedef struct hm_plan_work {
     uint64_t pairs;         /* of a query token and a token that it sees */
 } hm_plan_work;
 
+/** Pages of a row that no row before it has, while those are counted that rows share; plan_shared.c. */
+typedef struct hm_plan_branch {
+    const int32_t *pages; /* the row's list */
+    int32_t head;         /* first page that is its own, by which it is found */
+    uint32_t n;           /* pages of the row, those before the head too */
+    uint32_t tail;        /* tokens of the last one that it or a row since has */
+    uint32_t guess;       /* pages that the last row to follow it had in common with it */
+    uint32_t next;        /* row of the same bucket, counted from 1; or 0 */
+} hm_plan_branch;
+
 struct hopmla_plan {
     hopmla_pool *pool;
     uint64_t number; /* in the process, from 1 */
@@ -74,9 +86,11 @@ struct hopmla_plan {
     void *workspace;
     int32_t owns_memory;
     char *pinned;
-    uint64_t *staging_fence; /* the first word of it */
-    hm_plan_row *rows;       /* [max_batch] */
-    hm_plan_copy *copies;    /* [max_batch] */
+    uint64_t *staging_fence;  /* the first word of it */
+    hm_plan_row *rows;        /* [max_batch] */
+    hm_plan_copy *copies;     /* [max_batch] */
+    hm_plan_branch *branches; /* [max_batch] */
+    uint32_t *buckets;        /* [hm_plan_buckets(max_batch)] */
     hm_steps steps;
     uint64_t staged;    /* updates handed to the stream */
     uint64_t signalled; /* of these, those whose fence was enqueued */
@@ -121,7 +135,21 @@ hopmla_status hm_plan_check_stream(const hopmla_plan *plan, hopmla_stream stream
 hopmla_status hm_plan_check_launch(const hopmla_plan *plan, hopmla_stream stream, int32_t *capturing,
                                    hopmla_error *error);
 
-/** Calls of the plan as observers see them; plan_work.c. */
+/** Of a table of `max_batch` branches. */
+uint64_t hm_plan_buckets(uint32_t max_batch);
+
+/** The tree of no row. */
+void hm_plan_clear_tree(hopmla_plan *plan);
+
+/** Lays row i of the batch into the tree of those before it. With the pool's mutex held.
+ * @return tokens of it that they have, too */
+uint64_t hm_plan_lay_row(hopmla_plan *plan, uint32_t i);
+
+/** Counts what the step works on; with the pool's mutex held. plan_work.c. */
+void hm_plan_count_work(hopmla_plan *plan);
+
+/** Calls of the plan as observers see them. Figures of a step that nobody observed from its update on are counted then,
+ * where no other thread holds the mutex at that moment; where one does, they are not known this time. */
 hm_call hm_plan_describe_append(hopmla_plan *plan, uint32_t layer, int32_t dtype);
 hm_call hm_plan_describe_gather(hopmla_plan *plan, uint32_t layer, uint64_t tokens);
 hm_call hm_plan_describe_decode(hopmla_plan *plan, uint32_t layer, int has_lse);

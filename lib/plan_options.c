@@ -82,6 +82,8 @@ static void compute_sizes(hm_plan_sizes *sizes, const hm_envelope *envelope, uin
     sizes->rows_at = place(&end, batch * sizeof(hm_plan_row), _Alignof(hm_plan_row));
     sizes->copies_at = place(&end, batch * sizeof(hm_plan_copy), _Alignof(hm_plan_copy));
     sizes->tickets_at = place(&end, (depth + 1) * sizeof(uint64_t), sizeof(uint64_t));
+    sizes->branches_at = place(&end, batch * sizeof(hm_plan_branch), _Alignof(hm_plan_branch));
+    sizes->buckets_at = place(&end, hm_plan_buckets(envelope->max_batch) * sizeof(uint32_t), sizeof(uint32_t));
     sizes->host = place(&end, 0, _Alignof(hopmla_plan));
 }
 

@@ -235,7 +235,8 @@ static hopmla_status hand_over(hopmla_plan *plan, const hm_staging *staging, hop
     return status ? status : hm_plan_send(plan, staging, stream, error);
 }
 
-static hopmla_status book(hopmla_plan *plan, const batch *b, hopmla_stream stream, hm_staging *staging,
+/* Observers' figures are counted in the same turn with the mutex: lists may change as soon as it is given back. */
+static hopmla_status book(hopmla_plan *plan, const batch *b, hopmla_stream stream, hm_staging *staging, int observed,
                           hopmla_error *error)
 {
     hopmla_pool *pool = plan->pool;
@@ -252,6 +253,9 @@ static hopmla_status book(hopmla_plan *plan, const batch *b, hopmla_stream strea
         plan->stream = stream;
         book_waits(plan, &due);
         book_batch(plan, b, staging);
+        if (observed) {
+            hm_plan_count_work(plan);
+        }
     }
     pthread_mutex_unlock(&pool->mutex);
     return status;
@@ -286,7 +290,7 @@ hopmla_status hopmla_plan_update(hopmla_plan *plan, const hopmla_seq *seqs, cons
 
     const batch b = { .seqs = seqs, .n_append = n_append, .q_lens = q_lens, .count = count };
     hm_staging *staging = hm_plan_buffer(plan);
-    status = book(plan, &b, stream, staging, error);
+    status = book(plan, &b, stream, staging, seen.bits != 0, error);
     if (status) {
         return status;
     }

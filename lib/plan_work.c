@@ -16,73 +16,36 @@ static uint64_t pairs_of(uint64_t length, uint64_t q)
     return seeing * length - seeing * (seeing - 1) / 2;
 }
 
-/* Shared tokens. A page of several owners is at the same place in each one's list and so are all pages before it: the
- * first page of the sequence's own ends the part that may be shared. What another thread has done to the sequence since
- * the update is not undone here: its row then counts as its own. */
-
-static const int32_t *list_of(const hopmla_plan *plan, const hm_plan_row *row, uint32_t *n)
+void hm_plan_count_work(hopmla_plan *plan)
 {
-    const hm_sequence *seq = hm_sequences_find(&plan->pool->sequences, row->seq);
-    *n = row->q_len == 0 || !seq                    ? 0
-         : hm_pages_for(row->length) < seq->n_pages ? hm_pages_for(row->length)
-                                                    : seq->n_pages;
-    return seq ? seq->pages : NULL;
-}
-
-/* Tokens of the row that rows before it have, too. */
-static uint64_t count_shared(hopmla_plan *plan, const hm_plan_row *row)
-{
-    uint32_t n;
+    hm_plan_work work = { .step = plan->step };
+    const int some_shared = plan->pool->pages.shared > 0;
     uint64_t shared = 0;
-    const int32_t *pages = list_of(plan, row, &n);
-    for (uint32_t i = 0; i < n && plan->pool->pages.page[pages[i]].owners > 1; i++) {
-        hm_page *page = &plan->pool->pages.page[pages[i]];
-        const uint32_t left = row->length - i * HOPMLA_PAGE_TOKENS;
-        const uint32_t here = left < HOPMLA_PAGE_TOKENS ? left : HOPMLA_PAGE_TOKENS;
-        shared += page->counted < here ? page->counted : here;
-        page->counted = (page->counted > here ? page->counted : here) & 0xff;
+    if (some_shared) {
+        hm_plan_clear_tree(plan);
     }
-    return shared;
-}
-
-static void forget_counted(hopmla_plan *plan, const hm_plan_row *row)
-{
-    uint32_t n;
-    const int32_t *pages = list_of(plan, row, &n);
-    for (uint32_t i = 0; i < n && plan->pool->pages.page[pages[i]].owners > 1; i++) {
-        plan->pool->pages.page[pages[i]].counted = 0;
-    }
-}
-
-static uint64_t count_all_shared(hopmla_plan *plan)
-{
-    uint64_t shared = 0;
-    pthread_mutex_lock(&plan->pool->mutex);
-    for (uint32_t i = 0; plan->pool->pages.shared && i < plan->count; i++) {
-        shared += count_shared(plan, &plan->rows[i]);
-    }
-    for (uint32_t i = 0; plan->pool->pages.shared && i < plan->count; i++) {
-        forget_counted(plan, &plan->rows[i]);
-    }
-    pthread_mutex_unlock(&plan->pool->mutex);
-    return shared;
-}
-
-/* Once a step, when it is first observed: as a rule in its update, before anybody changes the sequences. */
-static const hm_plan_work *work_of(hopmla_plan *plan)
-{
-    hm_plan_work *work = &plan->work;
-    if (work->step == plan->step) {
-        return work;
-    }
-    *work = (hm_plan_work){ .step = plan->step };
     for (uint32_t i = 0; i < plan->count; i++) {
         const hm_plan_row *row = &plan->rows[i];
-        work->kv_tokens += row->q_len ? row->length : 0;
-        work->pairs += pairs_of(row->length, row->q_len);
+        work.kv_tokens += row->q_len ? row->length : 0;
+        work.pairs += pairs_of(row->length, row->q_len);
+        shared += some_shared ? hm_plan_lay_row(plan, i) : 0;
     }
-    work->unique_tokens = work->kv_tokens - count_all_shared(plan);
-    return work;
+    work.unique_tokens = work.kv_tokens - shared;
+    plan->work = work;
+}
+
+/* As a rule the update has counted, before anybody changed the sequences. Else the step's calls were not observed so far;
+ * a call does not wait for the mutex because of an observer. @return NULL where another thread holds it */
+static const hm_plan_work *work_of(hopmla_plan *plan)
+{
+    if (plan->work.step != plan->step) {
+        if (pthread_mutex_trylock(&plan->pool->mutex)) {
+            return NULL;
+        }
+        hm_plan_count_work(plan);
+        pthread_mutex_unlock(&plan->pool->mutex);
+    }
+    return &plan->work;
 }
 
 /* Calls. */
@@ -138,6 +101,10 @@ hm_call hm_plan_describe_decode(hopmla_plan *plan, uint32_t layer, int has_lse)
     const hm_plan_work *work = work_of(plan);
     hm_call call = describe(plan, HOPMLA_CALL_DECODE, layer);
     call.rows = plan->q_tokens;
+    if (!work) {
+        call.flags &= (uint16_t)~HM_CALL_WORK;
+        return call;
+    }
     call.kv_tokens = work->kv_tokens;
     call.flops = work->pairs * plan->envelope.heads * FLOPS_PER_PAIR;
     call.bytes = work->kv_tokens * ROW_BYTES + query_bytes(plan, has_lse);
@@ -147,7 +114,6 @@ hm_call hm_plan_describe_decode(hopmla_plan *plan, uint32_t layer, int has_lse)
 
 hm_call hm_plan_describe_update(hopmla_plan *plan, const hm_staging *staging)
 {
-    work_of(plan);
     hm_call call = describe(plan, HOPMLA_CALL_UPDATE, 0);
     const hm_copy *copies = (const hm_copy *)(const void *)((const char *)staging + staging->copies_at);
     uint64_t tokens = 0;
@@ -163,17 +129,16 @@ hm_call hm_plan_describe_update(hopmla_plan *plan, const hm_staging *staging)
 
 hm_call hm_plan_describe_launch(hopmla_plan *plan, const hopmla_launch_note *note)
 {
-    hm_call call = hm_plan_describe_decode(plan, 0, 1);
-    const uint64_t append = append_bytes(plan, note->dtype);
+    hm_call call = note->decodes ? hm_plan_describe_decode(plan, 0, 1) : describe(plan, HOPMLA_CALL_APPEND, 0);
+    const uint64_t append = note->appends * append_bytes(plan, note->dtype);
     call.kind = (uint8_t)(note->appends == 0   ? HOPMLA_CALL_DECODE
                           : note->decodes == 0 ? HOPMLA_CALL_APPEND
                                                : HOPMLA_CALL_LAUNCH);
     call.flags |= HM_CALL_GRAPH;
     call.calls = note->appends + note->decodes;
     call.rows = note->decodes ? plan->q_tokens : plan->appended;
-    call.kv_tokens = note->decodes ? call.kv_tokens : 0;
     call.flops *= note->decodes;
-    call.bytes = call.bytes * note->decodes + append * note->appends;
-    call.unique_bytes = call.unique_bytes * note->decodes + append * note->appends;
+    call.bytes = call.bytes * note->decodes + append;
+    call.unique_bytes = call.unique_bytes * note->decodes + append;
     return call;
 }

@@ -2,7 +2,7 @@
 /* What observing costs a call, in host time: a decode whose backend does nothing, unobserved and observed in each way,
  * and the load and branch that every call has by themselves. "added" is to what an unobserved call takes, "to read" what a
  * reader then spends on each record. Over a real driver "events" is what an engine pays; over the one without a device it
- * lacks the driver's part.
+ * lacks the driver's part. "update" is of 256 sequences that share 128k tokens.
  *
  *     bench_observe [cpu|cuda]        the default is cpu */
 #include <stdio.h>
@@ -13,6 +13,9 @@
 #include "profiling/observe/observe.h"
 
 enum {
+    SHARERS = 256, /* sequences with a prompt in common */
+    PROMPT = 128 << 10,
+    UPDATES = 16,
     BATCH = 64,
     TOKENS = 1000,
     HEADS = 16,
@@ -208,6 +211,80 @@ static void measure_profiler(world *w, const char *name, uint32_t clocks, double
     hopmla_profiler_destroy(profiler);
 }
 
+/* Updates of a batch whose sequences share a long prompt, once observed: what is counted of each step. */
+
+typedef struct sharers {
+    hopmla_pool *pool;
+    hopmla_plan *plan;
+    hopmla_seq seqs[SHARERS];
+    uint32_t q_lens[SHARERS];
+} sharers;
+
+static void create_sharers(world *w, sharers *s)
+{
+    const uint32_t prompt = PROMPT;
+    hopmla_pool_options pool = HOPMLA_POOL_OPTIONS_INIT;
+    pool.format = HOPMLA_KV_BF16;
+    pool.layers = 1;
+    pool.pages = PROMPT / 64 + SHARERS;
+    TRY(hopmla_pool_create(w->context, &pool, &s->pool, &error));
+    hopmla_plan_options plan = HOPMLA_PLAN_OPTIONS_INIT;
+    plan.max_batch = SHARERS;
+    plan.heads = HEADS;
+    plan.max_kv_tokens = PROMPT + 64;
+    TRY(hopmla_plan_create(s->pool, &plan, &s->plan, &error));
+    TRY(hopmla_seq_create(s->pool, s->seqs, 1, &error));
+    TRY(hopmla_seq_reserve(s->pool, s->seqs, &prompt, 1, &error));
+    TRY(hopmla_seq_commit(s->pool, s->seqs, &prompt, 1, &error));
+    for (int i = 0; i < SHARERS; i++) {
+        const uint32_t one = 1;
+        s->q_lens[i] = 1;
+        if (i > 0) {
+            TRY(hopmla_seq_fork(s->pool, s->seqs[0], PROMPT, &s->seqs[i], &error));
+            TRY(hopmla_seq_reserve(s->pool, &s->seqs[i], &one, 1, &error));
+            TRY(hopmla_seq_commit(s->pool, &s->seqs[i], &one, 1, &error));
+        }
+    }
+}
+
+static double run_updates(world *w, sharers *s)
+{
+    int64_t ns = 0;
+    for (int i = 0; i < UPDATES; i++) {
+        const int64_t begin = hm_now();
+        TRY(hopmla_plan_update(s->plan, s->seqs, NULL, s->q_lens, SHARERS, w->stream, &error));
+        ns += hm_now() - begin;
+        TRY(hopmla_plan_end(s->plan, w->stream, &error));
+        TRY(hopmla_stream_synchronize(w->context, w->stream, &error));
+    }
+    return (double)ns / UPDATES;
+}
+
+static void measure_updates(world *w)
+{
+    static sharers s;
+    static rounds r;
+    hopmla_profiler *profiler;
+    create_sharers(w, &s);
+    double off = 0.0;
+    TRY(hopmla_profiler_create(w->context, NULL, &profiler, &error));
+    for (int observed = 0; observed < 2; observed++) {
+        for (int i = 0; i < ROUNDS; i++) {
+            uint32_t none;
+            r.call[i] = run_updates(w, &s);
+            TRY(hopmla_profiler_read(profiler, NULL, sizeof(hopmla_record), 0, &none, &error));
+        }
+        print_rounds(observed ? "update: analytic" : "update: off", &r, 0, off);
+        off = r.call[ROUNDS / 2];
+        if (!observed) {
+            TRY(hopmla_profiler_start(profiler, &error));
+        }
+    }
+    hopmla_profiler_destroy(profiler);
+    hopmla_plan_destroy(s.plan);
+    hopmla_pool_destroy(s.pool);
+}
+
 int main(int argc, char **argv)
 {
     const int cuda = argc > 1 && strcmp(argv[1], "cuda") == 0;
@@ -227,6 +304,7 @@ int main(int argc, char **argv)
     if (cuda) {
         measure_profiler(&w, "launch: events", HOPMLA_CLOCK_EVENTS, run_launches, launch);
     }
+    measure_updates(&w);
     destroy(&w);
     return 0;
 }

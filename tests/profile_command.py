@@ -67,6 +67,10 @@ def profile_replay(folder):
     expect("the file starts with the ceilings", head["kind"] == "ceilings" and head["flops_burst"] > 0 and head["device"])
     expect("all records are in it", [record["id"] for record in records] == list(range(1, len(records) + 1))
            and len(records) == sum(line["records"] for line in kinds.values()))
+    small = run("profile", "--capacity", "16", "--json", "--", *REPLAY, "--no-ceilings", "--json")
+    totals = {line["call"]: line for line in objects(small.stdout)[1:]}
+    expect("a small ring drops nothing without a file", steps > 16 and set(totals) == set(kinds)
+           and all(line["dropped"] == 0 and line["records"] == kinds[call]["records"] for call, line in totals.items()), small)
     table = run("profile", "--", *REPLAY, "--no-ceilings")
     ends("the table", table, 0, "\nkind         calls")
     expect("the table says what is not there", "no kernel times and no counters: " in table.stdout and "the host's clock" in table.stdout
@@ -156,6 +160,8 @@ def exports(folder, path):
     for text, says in [("{", ":1: "), ("[]", ":1: "), ("{}", '"kind" is missing'), ('{"kind": 5}', '"kind" is missing'),
                        ('{"kind": "decode", "flops": -1}', '"flops" is out of range'),
                        ('{"kind": "decode", "flops": 1.5}', '"flops" is not a whole number'),
+                       ('{"kind": "decode", "flops": 18446744073709551616}', '"flops" is not a whole number of 64 bits'),
+                       ('{"kind": "decode", "host_ns": 9223372036854775808}', '"host_ns" is out of range'),
                        ('{"kind": "decode", "batch": 4294967296}', '"batch" is out of range'),
                        ('{"kind": "decode", "graph": 1}', '"graph" is neither'),
                        ('{"kind": "decode", "format": 1}', '"format" is not a text'),
@@ -164,6 +170,10 @@ def exports(folder, path):
                        (whole + "\n" + whole[:50], ":2: ")]:
         bad.write_text(text + "\n")
         ends(f"records: {text[:50]!r}", run("roofline", str(bad)), 1, says)
+    whole = ['"id":18446744073709551615', '"host_begin_ns":-9223372036854775808']
+    bad.write_text('{"kind":"decode",' + ",".join(whole) + "}\n")
+    result = run("export", str(bad), "--format", "jsonl")
+    expect("integers of all 64 bits", result.returncode == 0 and all(text in result.stdout for text in whole), result)
     bad.write_text('{"kind": "of the future", "later": 3}\n{"kind": "ceilings", "device": "x"}\n\n')
     ends("records of a newer release", run("export", str(bad), "--format", "jsonl"), 0, '{"kind":"unknown"')
 

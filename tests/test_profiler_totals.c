@@ -39,6 +39,7 @@ static hopmla_record record_of(int64_t ns)
         .valid = HOPMLA_VALID_WORK | HOPMLA_VALID_TIME | HOPMLA_VALID_BOUND,
         .flops = 10,
         .bytes = 20,
+        .unique_bytes = 15,
         .bound_ns = 1.5,
         .device_ns = ns,
     };
@@ -129,6 +130,9 @@ static void test_sums(void **state)
     assert_int_equal(own.l2_bytes, 50);
     assert_int_equal(own.counted_flops, 10);
     assert_int_equal(own.tensor_flops, 11);
+    assert_int_equal(own.unique_bytes, 45);
+    assert_int_equal(own.timed_unique_bytes, 15);
+    assert_int_equal(own.timed_work_ns, 100); /* of 200 */
     hm_totals_get(totals, HOPMLA_CALL_APPEND, 0, &own);
     assert_int_equal(own.records, 0);
     assert_int_equal(own.time_p99_ns, 0);

@@ -4,9 +4,11 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
+#include "lib/pool.h"
 #include "tests/fake_backend.h"
 #include "tests/observed.h"
 
@@ -246,6 +248,50 @@ static void test_started_in_mid_step(void **state)
     }
 }
 
+/* A call does not wait for the pool's books because of a profiler: its figures are not known then, later ones' are. */
+static void test_busy_books(void **state)
+{
+    world *w = *state;
+    step s;
+    for (int i = 0; i < 100; i++) {
+        shuffle(w);
+    }
+    assert_int_equal(hopmla_profiler_stop(w->profiler, NULL), HOPMLA_OK);
+    do {
+        start_step(w, &s);
+        if (s.kv_tokens && s.appended) {
+            break;
+        }
+        end_step(w, &s);
+    } while (1);
+    hopmla_record records[4];
+    while (observed_read(w->profiler, records, 4)) {
+    }
+    assert_int_equal(hopmla_profiler_start(w->profiler, NULL), HOPMLA_OK);
+    alarm(20); /* or it would wait for ever */
+    pthread_mutex_lock(&w->pool->mutex);
+    decode(w, NULL);
+    append(w, HOPMLA_DTYPE_FP16);
+    hopmla_launch_note note = HOPMLA_LAUNCH_NOTE_INIT;
+    note.decodes = 2;
+    assert_int_equal(hopmla_plan_launch_begin(w->plan, &note, NULL, NULL), HOPMLA_OK);
+    assert_int_equal(hopmla_plan_launch_end(w->plan, NULL, NULL), HOPMLA_OK);
+    pthread_mutex_unlock(&w->pool->mutex);
+    alarm(0);
+    assert_int_equal(observed_read(w->profiler, records, 4), 3);
+    assert_int_equal(records[0].valid, HOPMLA_VALID_TIME);
+    assert_int_equal(records[0].rows, s.queries);
+    assert_int_equal(records[0].kv_tokens + records[0].flops + records[0].bytes + records[0].unique_bytes, 0);
+    assert_int_equal(records[1].valid, HOPMLA_VALID_TIME | HOPMLA_VALID_WORK);
+    assert_int_equal(records[1].bytes, s.appended * 2 * 1152);
+    assert_int_equal(records[2].valid, HOPMLA_VALID_TIME);
+    decode(w, NULL);
+    hopmla_record record = last_record(w, HOPMLA_CALL_DECODE);
+    assert_int_equal(record.valid, HOPMLA_VALID_TIME | HOPMLA_VALID_WORK);
+    check_decode(&record, &s, 0);
+    end_step(w, &s);
+}
+
 /* What others do to the sequences while the step is open does not change its figures. */
 static void test_sequences_that_change_meanwhile(void **state)
 {
@@ -376,6 +422,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_ragged_batches, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_started_in_mid_step, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_busy_books, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_sequences_that_change_meanwhile, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_copies, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_raw_calls, set_up, tear_down),

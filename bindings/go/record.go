@@ -166,13 +166,17 @@ type Totals struct {
 	Bound                     time.Duration // sum over timed records whose bound is known
 	BoundTime                 time.Duration // their times: Bound / BoundTime is the mean fraction
 
-	Counted        uint64 // records with DRAM counters
+	Counted        uint64 // records with DRAM counters whose work is known
 	CountedBytes   uint64 // their analytic bytes
 	DRAMReadBytes  uint64
 	DRAMWriteBytes uint64
 	L2Bytes        uint64
 	CountedFLOPs   uint64 // analytic FLOPs of records with tensor counters
 	TensorFLOPs    uint64
+
+	UniqueBytes      uint64        // as Bytes, cached tokens that several rows share counted once
+	TimedUniqueBytes uint64        // of these, those with a device time: what bounds are computed from
+	TimedWork        time.Duration // device times of records whose work is known: TimedBytes / TimedWork is a rate
 }
 
 func totals(raw *C.hopmla_totals) Totals {
@@ -186,5 +190,7 @@ func totals(raw *C.hopmla_totals) Totals {
 		BoundTime: time.Duration(raw.bound_time_ns), Counted: uint64(raw.counted), CountedBytes: uint64(raw.counted_bytes),
 		DRAMReadBytes: uint64(raw.dram_read_bytes), DRAMWriteBytes: uint64(raw.dram_write_bytes),
 		L2Bytes: uint64(raw.l2_bytes), CountedFLOPs: uint64(raw.counted_flops), TensorFLOPs: uint64(raw.tensor_flops),
+		UniqueBytes: uint64(raw.unique_bytes), TimedUniqueBytes: uint64(raw.timed_unique_bytes),
+		TimedWork: time.Duration(raw.timed_work_ns),
 	}
 }

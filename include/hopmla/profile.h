@@ -81,7 +81,8 @@ enum {
 /** Bits of hopmla_profiler_options.flags. */
 enum {
     HOPMLA_PROFILER_TOTALS_ONLY = 1 /**< finished records go to the totals and are not kept: for a process that is scraped
-                                         and whose records nobody reads. hopmla_profiler_read gives none */
+                                         and whose records nobody reads. hopmla_profiler_read gives none, but it, or a
+                                         scrape, has to come as often as without this flag: see there */
 };
 
 typedef struct hopmla_profiler_options {
@@ -152,7 +153,8 @@ typedef struct hopmla_profiler_info {
 
 #define HOPMLA_PROFILER_INFO_INIT { sizeof(hopmla_profiler_info), 0, 0, 0, 0, 0, 0, 0, 0, 0, { 0 }, { 0 } }
 
-/** Describes it. @return OK, NULL, STRUCT_SIZE. */
+/** Describes it, and takes in what has finished, as hopmla_profiler_read does: makes driver calls (event queries), and with
+ * counters may synchronise the device. @return OK, NULL, STRUCT_SIZE. */
 HOPMLA_API hopmla_status hopmla_profiler_describe(hopmla_profiler *profiler, hopmla_profiler_info *info,
                                                   hopmla_error *error);
 
@@ -164,7 +166,8 @@ HOPMLA_API hopmla_status hopmla_profiler_set_ceilings(hopmla_profiler *profiler,
 /** Which figures of a record hold; bits of hopmla_record.valid. */
 enum {
     HOPMLA_VALID_WORK = 1,    /**< kv_tokens, flops, bytes, unique_bytes, intensity. Not for raw calls: the host does not
-                                   know their lengths */
+                                   know their lengths. Nor for a decode or launch in a step whose update came before
+                                   the profiler's start, while another thread is in a call with the same pool */
     HOPMLA_VALID_TIME = 2,    /**< device_begin_ns, device_ns; with WORK also bytes_per_second, flops_per_second */
     HOPMLA_VALID_BOUND = 4,   /**< bound_ns; with TIME also fraction */
     HOPMLA_VALID_DRAM = 8,    /**< dram_read_bytes, dram_write_bytes, l2_bytes, elapsed_cycles */
@@ -204,7 +207,8 @@ typedef struct hopmla_record {
     uint64_t unique_bytes;    /**< the same with cached tokens that several batch rows share counted once */
     int64_t host_begin_ns;    /**< CLOCK_MONOTONIC when the call came */
     int64_t host_ns;          /**< that the call took; of a launch, from begin to end */
-    int64_t device_begin_ns;  /**< on the same clock; by events wrong by 50 microseconds at most */
+    int64_t device_begin_ns;  /**< on the same clock; by events wrong by 50 microseconds at most when read within some 30 s
+                                   of the call; later, by as much more as the two clocks have drifted apart since */
     int64_t device_ns;
     double intensity;         /**< FLOPs / bytes */
     double bytes_per_second;
@@ -222,9 +226,18 @@ typedef struct hopmla_record {
 } hopmla_record;
 
 /** Reads records in the order of their calls, finished ones only, and takes them out of the ring. Never waits: what is
- * still running stays for a later read. Counters come in together: those of 512 calls with LIGHT, of 128 with the others,
- * or of fewer when half the ring waits for them. This, as in every function that takes in what has finished, synchronises
- * the device for some 30 to 60 ms, and is put off while a capture is known.
+ * still running stays for a later read.
+ *
+ * Calls are not taken in by themselves, but by this function (`capacity` may be 0), hopmla_profiler_describe,
+ * hopmla_profiler_finish, hopmla_profiler_get_totals and hopmla_export_metrics. One of them has to be called, also for
+ * totals alone, before `capacity` records are under way, or those that come then are dropped; and before 8,192 are with
+ * events as the clock, or they have no time. An engine that calls append and decode for each of 61 layers makes 123
+ * records a step: with 50 steps a second 65,536 are full after 10 s and 8,192 after 1.3 s, so read every second. Where
+ * launches of graphs stand for the layers it is two records a step: 655 s and 81 s.
+ *
+ * Counters come in together: those of 512 calls with LIGHT, of 128 with the others, or of fewer when half the ring waits
+ * for them; calls beyond that are not counted until then. This, as in every function that takes in what has finished,
+ * synchronises the device for some 30 to 60 ms, and is put off while a capture is known.
  *
  * @param records      [capacity] with `record_size` bytes between them; may be NULL when capacity is 0
  * @param record_size  sizeof(hopmla_record) in the caller's header; each record's struct_size says what was written
@@ -248,7 +261,7 @@ typedef struct hopmla_totals {
     uint64_t timed;            /**< records with a device time: what the times below are of */
     uint64_t flops;            /**< of all records whose work is known */
     uint64_t bytes;
-    uint64_t timed_flops;      /**< of these, those with a device time: for rates */
+    uint64_t timed_flops;      /**< of these, those with a device time: for rates, over timed_work_ns */
     uint64_t timed_bytes;
     int64_t time_ns;           /**< sum */
     int64_t time_min_ns;
@@ -258,19 +271,25 @@ typedef struct hopmla_totals {
     int64_t time_p99_ns;
     double bound_ns;           /**< sum over timed records whose bound is known */
     double bound_time_ns;      /**< their times: bound_ns / bound_time_ns is the mean fraction */
-    uint64_t counted;          /**< records with DRAM counters */
+    uint64_t counted;          /**< records with DRAM counters whose work is known: what raw calls read and wrote has
+                                    no analytic bytes to be compared with, and is in their records alone */
     uint64_t counted_bytes;    /**< their analytic bytes */
     uint64_t dram_read_bytes;
     uint64_t dram_write_bytes;
     uint64_t l2_bytes;
-    uint64_t counted_flops;    /**< analytic FLOPs of records with tensor counters */
+    uint64_t counted_flops;    /**< analytic FLOPs of records with tensor counters whose work is known */
     uint64_t tensor_flops;
+    uint64_t unique_bytes;       /**< of all records whose work is known, as bounds are computed from them */
+    uint64_t timed_unique_bytes; /**< of these, those with a device time */
+    int64_t timed_work_ns;       /**< device times of records whose work is known; less than time_ns where raw calls are
+                                      among them */
 } hopmla_totals;
 
 #define HOPMLA_TOTALS_INIT { sizeof(hopmla_totals), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0.0, 0.0, \
-    0, 0, 0, 0, 0, 0, 0 }
+    0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
 
-/** Reads the totals of a kind, of one plan or of all. Takes in what has finished; never waits.
+/** Reads the totals of a kind, of one plan or of all. Takes in what has finished, as hopmla_profiler_read does, and never
+ * waits for what still runs: makes driver calls (event queries), and with counters may synchronise the device.
  * @param plan  or NULL for all. Totals are kept for the first 64 plans seen; of another one they are 0
  * @return OK, NULL, STRUCT_SIZE, ENUM, MISMATCH. */
 HOPMLA_API hopmla_status hopmla_profiler_get_totals(hopmla_profiler *profiler, int32_t kind, hopmla_plan *plan,
@@ -311,7 +330,8 @@ enum {
     HOPMLA_EXPORT_TIMELINE = 5  /**< SVG: device times by kind along a time axis */
 };
 
-/** Receives a piece of the text. @return 0 to go on; anything else ends the export. It must not call the library. */
+/** Receives a piece of the text. @return 0 to go on; anything else ends the export. It must not call the library, and
+ * must return: an exception or a longjmp out of it leaves the export's memory and file behind. */
 typedef int32_t (*hopmla_write_fn)(void *user, const void *text, uint64_t bytes);
 
 /** Where an export goes, and what it says of itself. */
@@ -346,6 +366,9 @@ HOPMLA_API hopmla_status hopmla_export_records(int32_t format, const hopmla_reco
 /** Writes OpenMetrics text of a profiler's totals and of a pool's books: monotonic totals, gauges, and a summary of
  * device times. The only labels are kind and quantile, and device and version of an info metric: the number of lines does
  * not grow with what a program does. Ends with "# EOF".
+ *
+ * Takes in what has finished, as hopmla_profiler_read does: makes driver calls (event queries), and with counters may
+ * synchronise the device. Without a profiler it makes no driver call.
  *
  * @param profiler  or NULL
  * @param pool      or NULL

@@ -2,6 +2,7 @@
 #include "command.h"
 #include "json.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -113,6 +114,19 @@ static bool digits(const char **at)
     return *at > start;
 }
 
+/** What an integer is in 64 bits, with a sign and without. */
+static void read_integer(json_field *field, const char *start, bool integral)
+{
+    errno = 0;
+    long long integer = integral ? strtoll(start, NULL, 10) : 0;
+    field->whole = integral && errno == 0;
+    field->integer = field->whole ? integer : 0;
+    errno = 0;
+    unsigned long long natural = integral && *start != '-' ? strtoull(start, NULL, 10) : 0;
+    field->unsigned_whole = integral && *start != '-' && errno == 0;
+    field->natural = field->unsigned_whole ? natural : 0;
+}
+
 /** JSON's own grammar, which is narrower than strtod's. */
 static bool read_number(json_reader *r, json_field *field)
 {
@@ -122,22 +136,22 @@ static bool read_number(json_reader *r, json_field *field)
     const char *whole = end;
     if (!digits(&end) || (leading_zero && end - whole > 1))
         return wrong_here(r, "a number, a string, a word or an array of whole numbers");
-    field->whole = end - whole <= 18; /* fits 63 bits */
+    bool integral = true;
     if (*end == '.') {
         ++end;
-        field->whole = false;
+        integral = false;
         if (!digits(&end))
             return r->at = end, wrong_here(r, "a digit");
     }
     if (*end == 'e' || *end == 'E') {
         end += end[1] == '+' || end[1] == '-' ? 2 : 1;
-        field->whole = false;
+        integral = false;
         if (!digits(&end))
             return r->at = end, wrong_here(r, "a digit");
     }
     field->kind = JSON_NUMBER;
     field->number = strtod(start, NULL);
-    field->integer = field->whole ? strtoll(start, NULL, 10) : 0;
+    read_integer(field, start, integral);
     r->at = end;
     return true;
 }

@@ -85,12 +85,17 @@ void profile_stop(void)
         MUST(hopmla_profiler_stop, session.profiler);
 }
 
+/* Without a file of records too: only a reader takes finished ones in, and frees their slots, events and counters. */
 void profile_drain(void)
 {
     hopmla_error error = HOPMLA_ERROR_INIT;
-    if (session.file == NULL)
-        return;
     uint32_t count;
+    if (session.profiler == NULL)
+        return;
+    if (session.file == NULL) {
+        MUST(hopmla_profiler_read, session.profiler, NULL, sizeof(hopmla_record), 0, &count);
+        return;
+    }
     do {
         MUST(hopmla_profiler_read, session.profiler, session.piece, sizeof(*session.piece), PIECE, &count);
         records_file_append(session.file, session.path, session.piece, count, NULL, NULL);
@@ -132,6 +137,9 @@ hopmla_totals profile_since(const hopmla_totals *before)
     since.l2_bytes = now.l2_bytes - before->l2_bytes;
     since.counted_flops = now.counted_flops - before->counted_flops;
     since.tensor_flops = now.tensor_flops - before->tensor_flops;
+    since.unique_bytes = now.unique_bytes - before->unique_bytes;
+    since.timed_unique_bytes = now.timed_unique_bytes - before->timed_unique_bytes;
+    since.timed_work_ns = now.timed_work_ns - before->timed_work_ns;
     return since;
 }
 

@@ -22,7 +22,7 @@ void profile_open(device *d, const hopmla_ceilings *ceilings);
 void profile_start(void);
 void profile_stop(void);
 
-/** Takes records out of the ring; to be called now and then. */
+/** Takes in what has finished, and writes it to the file of records where there is one; to be called now and then. */
 void profile_drain(void);
 
 /** The profiler, or NULL. */

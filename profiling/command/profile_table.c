@@ -19,12 +19,12 @@ static double ratio(double a, double b)
 
 double totals_gbps(const hopmla_totals *t)
 {
-    return t->timed_bytes > 0 ? ratio((double)t->timed_bytes, (double)t->time_ns) : NAN;
+    return t->timed_unique_bytes > 0 ? ratio((double)t->timed_unique_bytes, (double)t->timed_work_ns) : NAN;
 }
 
 double totals_tflops(const hopmla_totals *t)
 {
-    return t->timed_flops > 0 ? ratio((double)t->timed_flops / 1e3, (double)t->time_ns) : NAN;
+    return t->timed_flops > 0 ? ratio((double)t->timed_flops / 1e3, (double)t->timed_work_ns) : NAN;
 }
 
 double totals_fraction(const hopmla_totals *t)
@@ -114,6 +114,7 @@ static void print_foot(const profile_result *r)
 {
     const hopmla_profiler_info *i = &r->info;
     printf("times: %s; p50 and p99 are of a record: one call, or one launch of a graph\n", source_text(i->time_source));
+    puts("GB/s, % of bound: of bytes with cached tokens that several rows share counted once");
     if (i->counters != HOPMLA_COUNTERS_NONE)
         puts(
             "DRAM, L2, tensor: bytes that the hardware read from and wrote to memory, or asked of L2, over analytic bytes;\n"

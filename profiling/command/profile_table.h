@@ -23,7 +23,7 @@ typedef struct profile_result {
 void profile_print(const profile_result *r, bool json);
 
 /** Figures of a kind; NAN where there are none. */
-double totals_gbps(const hopmla_totals *t);
+double totals_gbps(const hopmla_totals *t); /* tokens that rows share counted once */
 double totals_tflops(const hopmla_totals *t);
 double totals_fraction(const hopmla_totals *t);
 double totals_read_ratio(const hopmla_totals *t);    /* bytes read by the hardware / analytic bytes, read and written */

@@ -48,8 +48,10 @@ static const struct {
     COUNTER("calls", NULL, calls, "Calls, those in launched graphs counted each."),
     COUNTER("flops", NULL, flops, "Analytic floating point operations."),
     COUNTER("analytic_bytes", "bytes", bytes, "Analytic bytes read and written."),
+    COUNTER("unique_analytic_bytes", "bytes", unique_bytes, "Analytic bytes, tokens that rows share counted once."),
     COUNTER("timed_flops", NULL, timed_flops, "Analytic operations of records with a device time."),
     COUNTER("timed_analytic_bytes", "bytes", timed_bytes, "Analytic bytes of records with a device time."),
+    COUNTER("timed_unique_analytic_bytes", "bytes", timed_unique_bytes, "Unique bytes of records with a device time."),
     COUNTER("counted_records", NULL, counted, "Records with memory counters."),
     COUNTER("counted_analytic_bytes", "bytes", counted_bytes, "Analytic bytes of records with memory counters."),
     COUNTER("dram_read_bytes", "bytes", dram_read_bytes, "Bytes that the hardware read from device memory."),
@@ -102,6 +104,11 @@ static void times(hm_out *out, const hopmla_totals totals[HM_KINDS])
         hm_out_text(out, "\n");
         of_kind(out, "device_time_seconds", "_sum", kind);
         seconds(out, (double)t->time_ns);
+    }
+    family(out, "timed_work_seconds", "counter", "seconds", "Device times of records whose work is known.");
+    for (int kind = 1; kind < HM_KINDS; kind++) {
+        of_kind(out, "timed_work_seconds", "_total", kind);
+        seconds(out, (double)totals[kind].timed_work_ns);
     }
     family(out, "bound_seconds", "counter", "seconds", "What records with a bound take at least at the ceilings.");
     for (int kind = 1; kind < HM_KINDS; kind++) {

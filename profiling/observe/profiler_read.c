@@ -127,7 +127,7 @@ hopmla_status hopmla_profiler_get_totals(hopmla_profiler *profiler, int32_t kind
     HM_CHECK_NULL(profiler, error);
     HM_CHECK_NULL(totals, error);
     const hopmla_status status =
-        hm_abi_check_output(totals, HM_SIZE_THROUGH(hopmla_totals, tensor_flops), "totals", error);
+        hm_abi_check_output(totals, HM_SIZE_THROUGH(hopmla_totals, timed_work_ns), "totals", error);
     if (status) {
         return status;
     }

@@ -39,6 +39,8 @@ static void add_time(hm_totals_of *of, const hopmla_record *record)
     if (record->valid & HOPMLA_VALID_WORK) {
         sums->timed_flops += record->flops;
         sums->timed_bytes += record->bytes;
+        sums->timed_unique_bytes += record->unique_bytes;
+        sums->timed_work_ns += record->device_ns;
     }
     if (record->valid & HOPMLA_VALID_BOUND) {
         sums->bound_ns += record->bound_ns;
@@ -54,6 +56,7 @@ static void add_to(hm_totals_of *of, const hopmla_record *record)
     if (record->valid & HOPMLA_VALID_WORK) {
         sums->flops += record->flops;
         sums->bytes += record->bytes;
+        sums->unique_bytes += record->unique_bytes;
     }
     if (record->valid & HOPMLA_VALID_TIME) {
         add_time(of, record);

@@ -622,9 +622,12 @@ typedef struct hopmla_totals {
     uint64_t l2_bytes;
     uint64_t counted_flops;
     uint64_t tensor_flops;
+    uint64_t unique_bytes;
+    uint64_t timed_unique_bytes;
+    int64_t timed_work_ns;
 } hopmla_totals;
 #define HOPMLA_TOTALS_INIT { sizeof(hopmla_totals), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0.0, 0.0, \
-    0, 0, 0, 0, 0, 0, 0 }
+    0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
 HOPMLA_API hopmla_status hopmla_profiler_get_totals(hopmla_profiler *profiler, int32_t kind, hopmla_plan *plan,
                                                     hopmla_totals *totals, hopmla_error *error);
 typedef struct hopmla_launch_note {

@@ -45,6 +45,12 @@ func NewCallCollector(source CallSource, labels prometheus.Labels) prometheus.Co
 		func(t hopmla.Totals) float64 { return float64(t.TimedFLOPs) })
 	add("timed_analytic_bytes", "Analytic bytes of records with a device time.",
 		func(t hopmla.Totals) float64 { return float64(t.TimedBytes) })
+	add("unique_analytic_bytes", "Analytic bytes, tokens that rows share counted once.",
+		func(t hopmla.Totals) float64 { return float64(t.UniqueBytes) })
+	add("timed_unique_analytic_bytes", "Unique bytes of records with a device time.",
+		func(t hopmla.Totals) float64 { return float64(t.TimedUniqueBytes) })
+	add("timed_work_seconds", "Device times of records whose work is known.",
+		func(t hopmla.Totals) float64 { return t.TimedWork.Seconds() })
 	add("counted_records", "Records with memory counters.",
 		func(t hopmla.Totals) float64 { return float64(t.Counted) })
 	add("counted_analytic_bytes", "Analytic bytes of records with memory counters.",

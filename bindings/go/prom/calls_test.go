@@ -68,7 +68,7 @@ hopmla_flops_total{kind="update"} 0
 	must(t, hopmla.ExportMetrics(&text, profiler, pool, hopmla.ExportOptions{}))
 	families, err := registry.Gather()
 	must(t, err)
-	if len(families) != 17+10 {
+	if len(families) != 20+10 {
 		t.Fatal(len(families), "families")
 	}
 	for _, family := range families {

@@ -1439,7 +1439,8 @@ pub const HOPMLA_COUNTERS_FULL: i32 = 2;
 pub const HOPMLA_COUNTERS_CUSTOM: i32 = 3;
 pub const HOPMLA_CUSTOM_METRICS: u32 = 8;
 /// finished records go to the totals and are not kept: for a process that is scraped
-/// and whose records nobody reads. hopmla_profiler_read gives none
+/// and whose records nobody reads. hopmla_profiler_read gives none, but it, or a
+/// scrape, has to come as often as without this flag: see there
 pub const HOPMLA_PROFILER_TOTALS_ONLY: u32 = 1;
 
 #[repr(C)]
@@ -1547,7 +1548,8 @@ pub struct hopmla_profiler_info {
 }
 
 extern "C" {
-    /// Describes it.
+    /// Describes it, and takes in what has finished, as hopmla_profiler_read does: makes driver calls (event queries), and with
+    /// counters may synchronise the device.
     ///
     /// Returns OK, NULL, STRUCT_SIZE.
     pub fn hopmla_profiler_describe(
@@ -1569,7 +1571,8 @@ extern "C" {
     ) -> hopmla_status;
 }
 /// kv_tokens, flops, bytes, unique_bytes, intensity. Not for raw calls: the host does not
-/// know their lengths
+/// know their lengths. Nor for a decode or launch in a step whose update came before
+/// the profiler's start, while another thread is in a call with the same pool
 pub const HOPMLA_VALID_WORK: u32 = 1;
 /// device_begin_ns, device_ns; with WORK also bytes_per_second, flops_per_second
 pub const HOPMLA_VALID_TIME: u32 = 2;
@@ -1631,7 +1634,8 @@ pub struct hopmla_record {
     pub host_begin_ns: i64,
     /// that the call took; of a launch, from begin to end
     pub host_ns: i64,
-    /// on the same clock; by events wrong by 50 microseconds at most
+    /// on the same clock; by events wrong by 50 microseconds at most when read within some 30 s
+    /// of the call; later, by as much more as the two clocks have drifted apart since
     pub device_begin_ns: i64,
     pub device_ns: i64,
     /// FLOPs / bytes
@@ -1658,9 +1662,18 @@ pub struct hopmla_record {
 
 extern "C" {
     /// Reads records in the order of their calls, finished ones only, and takes them out of the ring. Never waits: what is
-    /// still running stays for a later read. Counters come in together: those of 512 calls with LIGHT, of 128 with the others,
-    /// or of fewer when half the ring waits for them. This, as in every function that takes in what has finished, synchronises
-    /// the device for some 30 to 60 ms, and is put off while a capture is known.
+    /// still running stays for a later read.
+    ///
+    /// Calls are not taken in by themselves, but by this function (`capacity` may be 0), hopmla_profiler_describe,
+    /// hopmla_profiler_finish, hopmla_profiler_get_totals and hopmla_export_metrics. One of them has to be called, also for
+    /// totals alone, before `capacity` records are under way, or those that come then are dropped; and before 8,192 are with
+    /// events as the clock, or they have no time. An engine that calls append and decode for each of 61 layers makes 123
+    /// records a step: with 50 steps a second 65,536 are full after 10 s and 8,192 after 1.3 s, so read every second. Where
+    /// launches of graphs stand for the layers it is two records a step: 655 s and 81 s.
+    ///
+    /// Counters come in together: those of 512 calls with LIGHT, of 128 with the others, or of fewer when half the ring waits
+    /// for them; calls beyond that are not counted until then. This, as in every function that takes in what has finished,
+    /// synchronises the device for some 30 to 60 ms, and is put off while a capture is known.
     ///
     /// `records`: \[capacity\] with `record_size` bytes between them; may be NULL when capacity is 0
     ///
@@ -1704,7 +1717,7 @@ pub struct hopmla_totals {
     /// of all records whose work is known
     pub flops: u64,
     pub bytes: u64,
-    /// of these, those with a device time: for rates
+    /// of these, those with a device time: for rates, over timed_work_ns
     pub timed_flops: u64,
     pub timed_bytes: u64,
     /// sum
@@ -1719,20 +1732,29 @@ pub struct hopmla_totals {
     pub bound_ns: f64,
     /// their times: bound_ns / bound_time_ns is the mean fraction
     pub bound_time_ns: f64,
-    /// records with DRAM counters
+    /// records with DRAM counters whose work is known: what raw calls read and wrote has
+    /// no analytic bytes to be compared with, and is in their records alone
     pub counted: u64,
     /// their analytic bytes
     pub counted_bytes: u64,
     pub dram_read_bytes: u64,
     pub dram_write_bytes: u64,
     pub l2_bytes: u64,
-    /// analytic FLOPs of records with tensor counters
+    /// analytic FLOPs of records with tensor counters whose work is known
     pub counted_flops: u64,
     pub tensor_flops: u64,
+    /// of all records whose work is known, as bounds are computed from them
+    pub unique_bytes: u64,
+    /// of these, those with a device time
+    pub timed_unique_bytes: u64,
+    /// device times of records whose work is known; less than time_ns where raw calls are
+    /// among them
+    pub timed_work_ns: i64,
 }
 
 extern "C" {
-    /// Reads the totals of a kind, of one plan or of all. Takes in what has finished; never waits.
+    /// Reads the totals of a kind, of one plan or of all. Takes in what has finished, as hopmla_profiler_read does, and never
+    /// waits for what still runs: makes driver calls (event queries), and with counters may synchronise the device.
     ///
     /// `plan`: or NULL for all. Totals are kept for the first 64 plans seen; of another one they are 0
     ///
@@ -1799,7 +1821,8 @@ pub const HOPMLA_EXPORT_TIMELINE: i32 = 5;
 
 /// Receives a piece of the text.
 ///
-/// Returns 0 to go on; anything else ends the export. It must not call the library.
+/// Returns 0 to go on; anything else ends the export. It must not call the library, and
+/// must return: an exception or a longjmp out of it leaves the export's memory and file behind.
 pub type hopmla_write_fn = Option<unsafe extern "C" fn(user: *mut c_void, text: *const c_void, bytes: u64) -> i32>;
 
 /// Where an export goes, and what it says of itself.
@@ -1853,6 +1876,9 @@ extern "C" {
     /// Writes OpenMetrics text of a profiler's totals and of a pool's books: monotonic totals, gauges, and a summary of
     /// device times. The only labels are kind and quantile, and device and version of an info metric: the number of lines does
     /// not grow with what a program does. Ends with "# EOF".
+    ///
+    /// Takes in what has finished, as hopmla_profiler_read does: makes driver calls (event queries), and with counters may
+    /// synchronise the device. Without a profiler it makes no driver call.
     ///
     /// `profiler`: or NULL
     ///

@@ -237,7 +237,7 @@ fn layout() {
     check!(hopmla_record, active_cycles, 216, 8);
     check!(hopmla_record, tensor_cycles, 224, 8);
     check!(hopmla_record, custom, 232, 64);
-    check!(hopmla_totals, 200);
+    check!(hopmla_totals, 224);
     check!(hopmla_totals, struct_size, 0, 4);
     check!(hopmla_totals, kind, 4, 4);
     check!(hopmla_totals, plan, 8, 8);
@@ -264,6 +264,9 @@ fn layout() {
     check!(hopmla_totals, l2_bytes, 176, 8);
     check!(hopmla_totals, counted_flops, 184, 8);
     check!(hopmla_totals, tensor_flops, 192, 8);
+    check!(hopmla_totals, unique_bytes, 200, 8);
+    check!(hopmla_totals, timed_unique_bytes, 208, 8);
+    check!(hopmla_totals, timed_work_ns, 216, 8);
     check!(hopmla_launch_note, 16);
     check!(hopmla_launch_note, struct_size, 0, 4);
     check!(hopmla_launch_note, appends, 4, 4);

@@ -304,7 +304,7 @@ info! {
         bound_ns: f64 = same,
         /// Their times: `bound_ns` / `bound_time_ns` is the mean fraction.
         bound_time_ns: f64 = same,
-        /// Records with DRAM counters.
+        /// Records with DRAM counters whose work is known.
         counted: u64 = same,
         /// Their analytic bytes.
         counted_bytes: u64 = same,
@@ -318,5 +318,11 @@ info! {
         counted_flops: u64 = same,
         /// FLOPs that the tensor cores counted.
         tensor_flops: u64 = same,
+        /// As `bytes`, cached tokens that several rows share counted once: what bounds are computed from.
+        unique_bytes: u64 = same,
+        /// Of these bytes, those with a device time.
+        timed_unique_bytes: u64 = same,
+        /// Device times of records whose work is known: `timed_bytes` over it is a rate.
+        timed_work_ns: i64 = same,
     }
 }
