@@ -2,6 +2,8 @@
 /* Where exports go and every way in which they cannot: what they hold is read by export.py. The linker sends allocations
  * of the exporters here: --wrap in meson.build. */
 #include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -207,6 +209,55 @@ static void test_a_device_is_written_in_place(void **state)
     struct stat found;
     assert_int_equal(stat("/dev/null", &found), 0);
     assert_true(S_ISCHR(found.st_mode));
+}
+
+/* Reads a little of a pipe and leaves while the other end waits for room. */
+static void *read_and_leave(void *path)
+{
+    char text[100];
+    const int pipe = open(path, O_RDONLY);
+    const ssize_t got = read(pipe, text, sizeof(text));
+    close(pipe);
+    return got > 0 ? path : NULL;
+}
+
+static void export_to_a_leaving_reader(void)
+{
+    pthread_t reader;
+    void *has_read = NULL;
+    hopmla_error error = HOPMLA_ERROR_INIT;
+    assert_int_equal(pthread_create(&reader, NULL, read_and_leave, file_path), 0);
+    const hopmla_export_options options = to_path(file_path);
+    const hopmla_status status = export_all(HOPMLA_EXPORT_JSONL, &options, &error);
+    assert_int_equal(pthread_join(reader, &has_read), 0);
+    assert_non_null(has_read);
+    assert_int_equal(status, HOPMLA_ERROR_IO);
+    assert_int_equal(error.native_code, EPIPE);
+}
+
+/* No signal comes of it, and one that waited before goes on waiting. */
+static void test_the_reader_of_a_pipe_leaves(void **state)
+{
+    (void)state;
+    sigset_t set, former, after;
+    assert_int_equal(mkfifo(file_path, 0600), 0);
+    assert_int_equal(pthread_sigmask(SIG_SETMASK, NULL, &former), 0);
+    export_to_a_leaving_reader();
+    assert_int_equal(pthread_sigmask(SIG_SETMASK, NULL, &after), 0);
+    assert_int_equal(sigismember(&after, SIGPIPE), sigismember(&former, SIGPIPE));
+
+    sigemptyset(&set);
+    sigaddset(&set, SIGPIPE);
+    pthread_sigmask(SIG_BLOCK, &set, NULL);
+    export_to_a_leaving_reader();
+    sigpending(&after);
+    assert_false(sigismember(&after, SIGPIPE));
+    raise(SIGPIPE);
+    export_to_a_leaving_reader();
+    sigpending(&after);
+    assert_true(sigismember(&after, SIGPIPE));
+    assert_int_equal(sigwaitinfo(&set, NULL), SIGPIPE);
+    pthread_sigmask(SIG_SETMASK, &former, NULL);
 }
 
 static void test_behind_a_link_the_file_is_replaced(void **state)
@@ -422,6 +473,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_callback_may_end_it, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_paths_that_cannot_be_written, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_device_is_written_in_place, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_the_reader_of_a_pipe_leaves, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_behind_a_link_the_file_is_replaced, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_replaced_file_keeps_its_mode, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_what_was_there_stays_after_a_failure, set_up, tear_down),

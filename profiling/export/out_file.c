@@ -4,11 +4,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "lib/error.h"
@@ -19,11 +22,31 @@ enum {
     NAMES_TRIED = 100 /* left by processes that were killed */
 };
 
+/* write(), but a pipe that nobody reads any more is EPIPE alone: the signal would end a program that never asked for it.
+ * It goes to the thread that writes, so it is blocked here and taken away, unless one was waiting before. */
+static ssize_t write_without_signal(int file, const void *bytes, size_t count)
+{
+    const struct timespec now = { 0, 0 };
+    sigset_t broken_pipe, former, waiting;
+    sigemptyset(&broken_pipe);
+    sigaddset(&broken_pipe, SIGPIPE);
+    pthread_sigmask(SIG_BLOCK, &broken_pipe, &former);
+    sigpending(&waiting);
+    const ssize_t written = write(file, bytes, count);
+    const int code = errno;
+    if (written < 0 && code == EPIPE && !sigismember(&waiting, SIGPIPE)) {
+        sigtimedwait(&broken_pipe, NULL, &now);
+    }
+    pthread_sigmask(SIG_SETMASK, &former, NULL);
+    errno = code;
+    return written;
+}
+
 void hm_out_file_write(hm_out *out)
 {
     const char *at = out->buffer;
     while (out->used > 0) {
-        const ssize_t written = write(out->file, at, out->used);
+        const ssize_t written = write_without_signal(out->file, at, out->used);
         if (written < 0 && errno == EINTR) {
             continue;
         }
