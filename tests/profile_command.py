@@ -143,6 +143,12 @@ def exports(folder, path):
         check(output.read_text())
         same = run("export", str(path), "--format", format_name)
         expect(f"{format_name} to standard output", same.stdout == output.read_text() and not same.stderr, same)
+    with open(folder / "appended", "w+") as file:
+        file.write("before\n")
+        file.flush()
+        subprocess.run([command, "export", str(path), "--format", "jsonl", "-o", "/dev/stdout"], stdout=file, check=True)
+        file.write("after\n")
+    expect("-o /dev/stdout is standard output", (folder / "appended").read_text() == "before\n" + path.read_text() + "after\n")
     expect("records go through unchanged", (folder / "out.jsonl").read_text() == path.read_text())
     expect("roofline is export --format roofline",
            run("roofline", str(path)).stdout == (folder / "out.roofline").read_text())

@@ -332,8 +332,9 @@ HOPMLA_API hopmla_status hopmla_export_options_init(hopmla_export_options *optio
 
 /** Writes records in a format. Numbers do not depend on the locale.
  *
- * Needs about 1 MiB of memory whatever the count is. A path that names no regular file (a pipe, /dev/stdout) is written
- * in place. Nothing is written before all arguments are found right.
+ * Needs about 1 MiB of memory whatever the count is. A path that names no regular file (a pipe) is written in place; so
+ * is an open descriptor (/dev/stdout, /dev/fd/N), from where it stands. A pipe whose reader has gone is IO with EPIPE,
+ * without a signal. Nothing is written before all arguments are found right.
  *
  * @param records  [count] with record_size bytes between them; may be NULL when count is 0
  * Makes no driver call. @return OK, NULL, STRUCT_SIZE, STRUCT_TAIL, ENUM, ARGUMENT when neither path nor write is given

@@ -37,8 +37,6 @@ static void flush(hm_out *out)
 
 static void release(hm_out *out)
 {
-    free(out->target);
-    free(out->temporary);
     if (out->locale) {
         freelocale(out->locale);
     }
@@ -51,7 +49,7 @@ hopmla_status hm_out_open(const hopmla_export_options *options, hm_out **made, h
     if (!out) {
         return hm_fail(error, HOPMLA_ERROR_OUT_OF_HOST_MEMORY, "no memory for an export's buffer");
     }
-    out->file = -1;
+    out->file = out->folder = -1;
     out->write = options->write;
     out->user = options->user;
     out->locale = newlocale(LC_ALL_MASK, "C", (locale_t)0);
@@ -59,7 +57,7 @@ hopmla_status hm_out_open(const hopmla_export_options *options, hm_out **made, h
                                  : options->path ? hm_out_file_open(out, options->path, error)
                                                  : HOPMLA_OK;
     if (status) {
-        release(out);
+        hm_out_discard(out);
         return status;
     }
     *made = out;

@@ -11,7 +11,7 @@
 typedef struct hm_out hm_out;
 
 /** Opens what the options name, which are valid: exactly one of path and write. A regular file is written under a
- * temporary name beside it, anything else (a pipe, a terminal) in place.
+ * temporary name beside it, anything else (a pipe, a terminal, an open descriptor by its name in /dev or /proc) in place.
  * @return OK, IO, OUT_OF_HOST_MEMORY. */
 hopmla_status hm_out_open(const hopmla_export_options *options, hm_out **out, hopmla_error *error);
 

@@ -4,6 +4,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <linux/magic.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -11,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -18,7 +22,7 @@
 #include "profiling/export/out_internal.h"
 
 enum {
-    NAME_EXTRA = 48,  /* for what a temporary name adds */
+    LINKS = 40,       /* followed, as by the system */
     NAMES_TRIED = 100 /* left by processes that were killed */
 };
 
@@ -50,6 +54,11 @@ void hm_out_file_write(hm_out *out)
         if (written < 0 && errno == EINTR) {
             continue;
         }
+        if (written < 0 && errno == EAGAIN) { /* the caller's descriptor may be so */
+            struct pollfd room = { out->file, POLLOUT, 0 };
+            poll(&room, 1, -1);
+            continue;
+        }
         if (written < 0) {
             hm_out_fail(out, errno, "writing");
             return;
@@ -59,14 +68,88 @@ void hm_out_file_write(hm_out *out)
     }
 }
 
+/* Cuts a path before its last name and opens the folder, which is seen from another. @return it, or -1 */
+static int open_folder(int from, char *path, const char **name)
+{
+    char *slash = strrchr(path, '/');
+    *name = slash ? slash + 1 : path;
+    if (slash && slash != path) {
+        *slash = '\0';
+    }
+    return openat(from, !slash ? "." : slash == path ? "/" : path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+}
+
+static int is_proc(int folder)
+{
+    struct statfs system;
+    return fstatfs(folder, &system) == 0 && system.f_type == PROC_SUPER_MAGIC;
+}
+
+/* Follows the links at the end of a path, so that the file behind them is replaced and not a link. Those of /proc, to
+ * which /dev/stdout leads, are not followed: they mean a descriptor, not a name. @return errno, or 0 */
+static int resolve(hm_out *out, const char *path)
+{
+    char at[PATH_MAX];
+    int from = AT_FDCWD;
+    if (strlen(path) >= sizeof(at)) {
+        return ENAMETOOLONG;
+    }
+    strcpy(at, path);
+    for (int links = 0; links < LINKS; links++) {
+        const char *name;
+        struct stat found;
+        out->folder = open_folder(from, at, &name);
+        const int code = errno;
+        if (from >= 0) {
+            close(from);
+        }
+        if (out->folder < 0) {
+            return code;
+        }
+        from = out->folder;
+        if (!*name || strlen(name) >= sizeof(out->name)) {
+            return *name ? ENAMETOOLONG : EISDIR;
+        }
+        strcpy(out->name, name);
+        const ssize_t length = is_proc(from) ? -1 : readlinkat(from, out->name, at, sizeof(at) - 1);
+        if (length < 0) {
+            return 0; /* no link; what else is wrong shows when it is opened */
+        }
+        at[length] = '\0';
+        if (fstatat(from, out->name, &found, 0) && errno != ENOENT) {
+            return errno; /* a link that the system does not let anyone follow */
+        }
+    }
+    return ELOOP;
+}
+
+/* The descriptor of this process that a name in the folder is; -1 for anything else. */
+static int own_descriptor(const hm_out *out)
+{
+    struct stat own, folder;
+    const size_t digits = strspn(out->name, "0123456789");
+    const int is_own = stat("/proc/self/fd", &own) == 0 && fstat(out->folder, &folder) == 0 &&
+                       own.st_dev == folder.st_dev && own.st_ino == folder.st_ino;
+    return is_own && digits < 10 && out->name[digits] == '\0' ? (int)strtol(out->name, NULL, 10) : -1;
+}
+
+/* A descriptor is written where it stands, as write() would: opened once more, a file would be overwritten from its
+ * start. One of another process is appended to, the nearest to that which can be had. */
+static int open_in_place(const hm_out *out)
+{
+    const int own = own_descriptor(out);
+    return own >= 0 ? fcntl(own, F_DUPFD_CLOEXEC, 0)
+                    : openat(out->folder, out->name, O_WRONLY | O_APPEND | O_NOCTTY | O_CLOEXEC);
+}
+
 /* Names are this process's own by its id, and within it by the count. */
-static int open_temporary(hm_out *out, const char *target)
+static int open_temporary(hm_out *out)
 {
     static atomic_uint count;
     for (int i = 0; i < NAMES_TRIED; i++) {
-        snprintf(out->temporary, strlen(target) + NAME_EXTRA, "%s.%ld.%u.tmp", target, (long)getpid(),
+        snprintf(out->temporary, sizeof(out->temporary), ".hopmla.%ld.%u.tmp", (long)getpid(),
                  atomic_fetch_add(&count, 1));
-        const int file = open(out->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+        const int file = openat(out->folder, out->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
         if (file >= 0 || errno != EEXIST) {
             return file;
         }
@@ -74,50 +157,64 @@ static int open_temporary(hm_out *out, const char *target)
     return -1;
 }
 
-/* Behind a link the file itself is replaced, not the link. */
-hopmla_status hm_out_file_open(hm_out *out, const char *path, hopmla_error *error)
+/* @return errno, or 0 */
+static int open_resolved(hm_out *out)
 {
     struct stat found;
-    const int exists = stat(path, &found) == 0;
+    const int exists = fstatat(out->folder, out->name, &found, 0) == 0;
     if (exists && S_ISDIR(found.st_mode)) {
-        return hm_fail_native(error, HOPMLA_ERROR_IO, EISDIR, "options.path is a directory: %s", path);
+        return EISDIR;
     }
-    if (exists && !S_ISREG(found.st_mode)) {
-        out->file = open(path, O_WRONLY | O_CLOEXEC);
-    } else {
-        out->target = exists ? realpath(path, NULL) : strdup(path);
-        out->temporary = out->target ? calloc(1, strlen(out->target) + NAME_EXTRA) : NULL;
-        if (!out->temporary) {
-            return hm_fail(error, HOPMLA_ERROR_OUT_OF_HOST_MEMORY, "no memory for the name of options.path");
-        }
-        out->file = open_temporary(out, out->target);
-        if (exists && out->file >= 0) {
-            /* Whoever could not read the old one must not read the new one. What cannot be had stays as it was made. */
-            (void)!fchmod(out->file, found.st_mode & 0777);
-        }
+    if (is_proc(out->folder) || (exists && !S_ISREG(found.st_mode))) {
+        out->file = open_in_place(out);
+        return out->file < 0 ? errno : 0;
     }
+    out->file = open_temporary(out);
     if (out->file < 0) {
         const int code = errno;
-        return hm_fail_native(error, HOPMLA_ERROR_IO, code, "options.path cannot be written, errno %d: %s", code, path);
+        out->temporary[0] = '\0';
+        return code;
+    }
+    if (exists) {
+        /* Whoever could not read the old one must not read the new one. What cannot be had stays as it was made. */
+        (void)!fchmod(out->file, found.st_mode & 0777);
+    }
+    return 0;
+}
+
+hopmla_status hm_out_file_open(hm_out *out, const char *path, hopmla_error *error)
+{
+    int code = resolve(out, path);
+    if (!code) {
+        code = open_resolved(out);
+    }
+    if (code) {
+        return hm_fail_native(error, HOPMLA_ERROR_IO, code, "options.path %s, errno %d: %s",
+                              code == EISDIR ? "is a directory" : "cannot be written", code, path);
     }
     return HOPMLA_OK;
 }
 
-void hm_out_file_close(hm_out *out)
+/* Gives it its name, or after a failure removes it. */
+static void end_temporary(hm_out *out)
 {
-    if (out->file < 0) {
-        return;
-    }
-    if (close(out->file) && errno != EINTR) {
-        hm_out_fail(out, errno, "closing");
-    }
-    if (!out->temporary) {
-        return;
-    }
-    if (!out->failed && rename(out->temporary, out->target)) {
+    if (!out->failed && renameat(out->folder, out->temporary, out->folder, out->name)) {
         hm_out_fail(out, errno, "renaming");
     }
     if (out->failed) {
-        unlink(out->temporary);
+        unlinkat(out->folder, out->temporary, 0);
+    }
+}
+
+void hm_out_file_close(hm_out *out)
+{
+    if (out->file >= 0 && close(out->file) && errno != EINTR) {
+        hm_out_fail(out, errno, "closing");
+    }
+    if (out->temporary[0]) {
+        end_temporary(out);
+    }
+    if (out->folder >= 0) {
+        close(out->folder);
     }
 }
