@@ -39,6 +39,21 @@ void *__wrap_calloc(size_t count, size_t size)
     return allocations++ == fail_at ? NULL : __real_calloc(count, size);
 }
 
+/* The mode of the file whose mode is changed. */
+
+static mode_t mode_before;
+
+int __real_fchmod(int file, mode_t mode);
+int __wrap_fchmod(int file, mode_t mode);
+
+int __wrap_fchmod(int file, mode_t mode)
+{
+    struct stat found;
+    assert_int_equal(fstat(file, &found), 0);
+    mode_before = found.st_mode & 0777;
+    return __real_fchmod(file, mode);
+}
+
 /* What a callback received. */
 typedef struct sink {
     char text[TEXT];
@@ -326,16 +341,27 @@ static void test_behind_a_link_the_file_is_replaced(void **state)
     assert_true(size_of(file_path) > OLD);
 }
 
+/* A temporary file is never open to more people than the one it replaces. */
 static void test_a_replaced_file_keeps_its_mode(void **state)
 {
     (void)state;
-    put_old_file();
-    assert_int_equal(chmod(file_path, 0640), 0);
-    const hopmla_export_options options = to_path(file_path);
-    assert_int_equal(export_all(HOPMLA_EXPORT_CSV, &options, NULL), HOPMLA_OK);
     struct stat found;
+    const hopmla_export_options options = to_path(file_path);
+    const mode_t former = umask(0022);
+    assert_int_equal(export_all(HOPMLA_EXPORT_CSV, &options, NULL), HOPMLA_OK);
     assert_int_equal(stat(file_path, &found), 0);
-    assert_int_equal(found.st_mode & 0777, 0640);
+    assert_int_equal(found.st_mode & 0777, 0644);
+    umask(0);
+    static const mode_t modes[] = { 0640, 0400, 0666 };
+    for (size_t i = 0; i < 3; i++) {
+        assert_int_equal(chmod(file_path, modes[i]), 0);
+        mode_before = 0;
+        assert_int_equal(export_all(HOPMLA_EXPORT_CSV, &options, NULL), HOPMLA_OK);
+        assert_int_equal(mode_before, 0600);
+        assert_int_equal(stat(file_path, &found), 0);
+        assert_int_equal(found.st_mode & 0777, modes[i]);
+    }
+    umask(former);
 }
 
 /* A disk that is full in the middle: a limit on the size of files stands for it. */

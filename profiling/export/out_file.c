@@ -143,13 +143,13 @@ static int open_in_place(const hm_out *out)
 }
 
 /* Names are this process's own by its id, and within it by the count. */
-static int open_temporary(hm_out *out)
+static int open_temporary(hm_out *out, mode_t mode)
 {
     static atomic_uint count;
     for (int i = 0; i < NAMES_TRIED; i++) {
         snprintf(out->temporary, sizeof(out->temporary), ".hopmla.%ld.%u.tmp", (long)getpid(),
                  atomic_fetch_add(&count, 1));
-        const int file = openat(out->folder, out->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+        const int file = openat(out->folder, out->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
         if (file >= 0 || errno != EEXIST) {
             return file;
         }
@@ -169,15 +169,15 @@ static int open_resolved(hm_out *out)
         out->file = open_in_place(out);
         return out->file < 0 ? errno : 0;
     }
-    out->file = open_temporary(out);
+    /* Whoever could not read the old one must not read the new one, not even before it has the old one's mode. */
+    out->file = open_temporary(out, exists ? 0600 : 0666);
     if (out->file < 0) {
         const int code = errno;
         out->temporary[0] = '\0';
         return code;
     }
     if (exists) {
-        /* Whoever could not read the old one must not read the new one. What cannot be had stays as it was made. */
-        (void)!fchmod(out->file, found.st_mode & 0777);
+        (void)!fchmod(out->file, found.st_mode & 0777); /* a system without modes has nothing to hide */
     }
     return 0;
 }
