@@ -54,6 +54,24 @@ int __wrap_fchmod(int file, mode_t mode)
     return __real_fchmod(file, mode);
 }
 
+/* What is asked of the disk. */
+
+static int synced;
+static int sync_fails; /* with this */
+
+int __real_fsync(int file);
+int __wrap_fsync(int file);
+
+int __wrap_fsync(int file)
+{
+    synced++;
+    if (sync_fails) {
+        errno = sync_fails;
+        return -1;
+    }
+    return __real_fsync(file);
+}
+
 /* What a callback received. */
 typedef struct sink {
     char text[TEXT];
@@ -341,6 +359,86 @@ static void test_behind_a_link_the_file_is_replaced(void **state)
     assert_true(size_of(file_path) > OLD);
 }
 
+/* It is made where the link leads; a ring of links, and folders that are none, are told by the system's code. */
+static void test_behind_a_link_a_file_is_made(void **state)
+{
+    (void)state;
+    struct stat found;
+    char target[128];
+    snprintf(target, sizeof(target), "../%s/./file", strrchr(folder, '/') + 1);
+    assert_int_equal(symlink(target, link_path), 0);
+    const hopmla_export_options options = to_path(link_path);
+    assert_int_equal(export_all(HOPMLA_EXPORT_CSV, &options, NULL), HOPMLA_OK);
+    assert_int_equal(lstat(link_path, &found), 0);
+    assert_true(S_ISLNK(found.st_mode));
+    assert_int_equal(lstat(file_path, &found), 0);
+    assert_true(S_ISREG(found.st_mode) && found.st_size > OLD);
+
+    assert_int_equal(unlink(link_path), 0);
+    assert_int_equal(unlink(file_path), 0);
+    static const struct {
+        const char *target;
+        int code;
+    } cases[] = { { "link", ELOOP }, { "none/file", ENOENT }, { "link/", ELOOP }, { "none/", ENOENT } };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        hopmla_error error = HOPMLA_ERROR_INIT;
+        assert_int_equal(symlink(cases[i].target, link_path), 0);
+        assert_int_equal(export_all(HOPMLA_EXPORT_CSV, &options, &error), HOPMLA_ERROR_IO);
+        assert_int_equal(error.native_code, cases[i].code);
+        assert_int_equal(unlink(link_path), 0);
+    }
+}
+
+static void test_long_names(void **state)
+{
+    (void)state;
+    enum {
+        LONGEST = 255
+    };
+    char path[6000];
+    const size_t start = (size_t)snprintf(path, sizeof(path), "%s/", folder);
+    memset(path + start, 'n', sizeof(path) - start);
+    hopmla_export_options options = to_path(path);
+    for (int again = 0; again < 2; again++) { /* made, and replaced */
+        path[start + LONGEST] = '\0';
+        assert_int_equal(export_all(HOPMLA_EXPORT_CSV, &options, NULL), HOPMLA_OK);
+        assert_true(size_of(path) > OLD);
+    }
+    assert_int_equal(unlink(path), 0);
+    static const size_t longer[] = { LONGEST + 1, 4096, 4990 };
+    for (size_t i = 0; i < sizeof(longer) / sizeof(longer[0]); i++) {
+        hopmla_error error = HOPMLA_ERROR_INIT;
+        memset(path + start, 'n', sizeof(path) - start);
+        path[start + longer[i]] = '\0';
+        assert_int_equal(export_all(HOPMLA_EXPORT_CSV, &options, &error), HOPMLA_ERROR_IO);
+        assert_int_equal(error.native_code, ENAMETOOLONG);
+    }
+}
+
+/* The disk has the whole file before it gets its name; a disk that fails then costs the new file, not the old one. */
+static void test_a_file_is_on_the_disk_when_it_has_its_name(void **state)
+{
+    (void)state;
+    put_old_file();
+    const hopmla_export_options options = to_path(file_path), device = to_path("/dev/null");
+    hopmla_error error = HOPMLA_ERROR_INIT;
+    synced = 0;
+    sync_fails = EIO;
+    const hopmla_status status = export_all(HOPMLA_EXPORT_CSV, &options, &error);
+    sync_fails = EINVAL; /* there is no such thing */
+    const hopmla_status without = export_all(HOPMLA_EXPORT_JSONL, &device, NULL);
+    assert_int_equal(synced, 1);
+    assert_int_equal(size_of(file_path), OLD);
+    const hopmla_status pointless = export_all(HOPMLA_EXPORT_CSV, &options, NULL);
+    sync_fails = 0;
+    assert_int_equal(status, HOPMLA_ERROR_IO);
+    assert_int_equal(error.native_code, EIO);
+    assert_int_equal(without, HOPMLA_OK);
+    assert_int_equal(pointless, HOPMLA_OK);
+    assert_int_equal(synced, 2);
+    assert_true(size_of(file_path) > OLD);
+}
+
 /* A temporary file is never open to more people than the one it replaces. */
 static void test_a_replaced_file_keeps_its_mode(void **state)
 {
@@ -556,6 +654,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_descriptor_is_written_where_it_stands, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_pipe_by_its_descriptor, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_behind_a_link_the_file_is_replaced, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_behind_a_link_a_file_is_made, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_long_names, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_file_is_on_the_disk_when_it_has_its_name, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_replaced_file_keeps_its_mode, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_what_was_there_stays_after_a_failure, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_no_memory, set_up, tear_down),

@@ -195,6 +195,15 @@ hopmla_status hm_out_file_open(hm_out *out, const char *path, hopmla_error *erro
     return HOPMLA_OK;
 }
 
+/* After a crash of the system there is the old file or the whole new one: its bytes go to the disk before its name does.
+ * Some file systems have no such thing. */
+static void write_through(hm_out *out)
+{
+    if (!out->failed && fsync(out->file) && errno != EINVAL && errno != ENOSYS && errno != EOPNOTSUPP) {
+        hm_out_fail(out, errno, "writing");
+    }
+}
+
 /* Gives it its name, or after a failure removes it. */
 static void end_temporary(hm_out *out)
 {
@@ -208,6 +217,9 @@ static void end_temporary(hm_out *out)
 
 void hm_out_file_close(hm_out *out)
 {
+    if (out->temporary[0]) {
+        write_through(out);
+    }
     if (out->file >= 0 && close(out->file) && errno != EINTR) {
         hm_out_fail(out, errno, "closing");
     }
