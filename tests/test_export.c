@@ -555,6 +555,10 @@ static void test_ceilings(void **state)
         }
     }
     ceilings = export_ceilings();
+    ceilings.reserved = 1;
+    assert_fails(export_all(HOPMLA_EXPORT_ROOFLINE, &options, &error), HOPMLA_ERROR_ARGUMENT,
+                 "ceilings has a reserved");
+    ceilings = export_ceilings();
     ceilings.struct_size = 8;
     assert_fails(export_all(HOPMLA_EXPORT_ROOFLINE, &options, &error), HOPMLA_ERROR_STRUCT_SIZE, "ceilings");
     assert_int_equal(received.calls, 0);

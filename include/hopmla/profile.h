@@ -338,8 +338,8 @@ HOPMLA_API hopmla_status hopmla_export_options_init(hopmla_export_options *optio
  *
  * @param records  [count] with record_size bytes between them; may be NULL when count is 0
  * Makes no driver call. @return OK, NULL, STRUCT_SIZE, STRUCT_TAIL, ENUM, ARGUMENT when neither path nor write is given
- *         or both are, when a ceiling is not finite and > 0, or count is absurd; IO with errno in error->native_code, or
- *         when the callback ended it; OUT_OF_HOST_MEMORY. */
+ *         or both are, when a ceiling is not finite and > 0, a reserved field not 0, or count is absurd; IO with errno
+ *         in error->native_code, or when the callback ended it; OUT_OF_HOST_MEMORY. */
 HOPMLA_API hopmla_status hopmla_export_records(int32_t format, const hopmla_record *records, uint64_t record_size,
                                                uint64_t count, const hopmla_export_options *options,
                                                hopmla_error *error);
