@@ -163,6 +163,9 @@ def exports(folder, path):
                        ('{"kind": "decode", "flops": -1}', '"flops" is out of range'),
                        ('{"kind": "decode", "flops": 1.5}', '"flops" is not a whole number'),
                        ('{"kind": "decode", "batch": 4294967296}', '"batch" is out of range'),
+                       ('{"kind": "decode", "flops": 18446744073709551616}', '"flops" is not a whole number'),
+                       ('{"kind": "decode", "host_ns": 9223372036854775808}', '"host_ns" is out of range'),
+                       ('{"kind": "decode", "host_ns": -9223372036854775809}', '"host_ns" is not a whole number'),
                        ('{"kind": "decode", "graph": 1}', '"graph" is neither'),
                        ('{"kind": "decode", "format": 1}', '"format" is not a text'),
                        ('{"kind": "decode", "fraction": "x"}', '"fraction" is not a number'),
@@ -170,6 +173,11 @@ def exports(folder, path):
                        (whole + "\n" + whole[:50], ":2: ")]:
         bad.write_text(text + "\n")
         ends(f"records: {text[:50]!r}", run("roofline", str(bad)), 1, says)
+    largest = {"id": 2**64 - 1, "calls": 2**32 - 1, "flops": 2**63, "bytes": 10**18, "host_begin_ns": 2**63 - 1, "host_ns": -2**63}
+    bad.write_text(json.dumps({"kind": "decode", "valid": 2**32 - 1, **largest}) + "\n")
+    result = run("export", str(bad), "--format", "jsonl")
+    expect("whole numbers of 64 bits go through", result.returncode == 0
+           and {**objects(result.stdout)[0], **largest} == objects(result.stdout)[0], result)
     bad.write_text('{"kind": "of the future", "later": 3}\n{"kind": "ceilings", "device": "x"}\n\n')
     ends("records of a newer release", run("export", str(bad), "--format", "jsonl"), 0, '{"kind":"unknown"')
 

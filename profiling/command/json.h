@@ -37,11 +37,13 @@ typedef enum json_kind {
 
 typedef struct json_field {
     json_kind kind;
-    bool whole;       /* NUMBER: it is an integer of 63 bits, in `integer` */
+    bool whole;       /* NUMBER: it is an integer that fits `integer` */
+    bool is_natural;  /* NUMBER: it is one from 0 that fits `natural` */
     const char *name; /* NUL-terminated, in the reader's own copy */
     const char *text; /* TEXT: likewise */
     double number;    /* NUMBER */
     int64_t integer;
+    uint64_t natural;
     uint64_t first; /* INTEGERS: in the reader's `integers` */
     uint64_t count;
 } json_field;

@@ -2,6 +2,7 @@
 #include "command.h"
 #include "json.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -122,22 +123,27 @@ static bool read_number(json_reader *r, json_field *field)
     const char *whole = end;
     if (!digits(&end) || (leading_zero && end - whole > 1))
         return wrong_here(r, "a number, a string, a word or an array of whole numbers");
-    field->whole = end - whole <= 18; /* fits 63 bits */
+    bool integer = true;
     if (*end == '.') {
         ++end;
-        field->whole = false;
+        integer = false;
         if (!digits(&end))
             return r->at = end, wrong_here(r, "a digit");
     }
     if (*end == 'e' || *end == 'E') {
         end += end[1] == '+' || end[1] == '-' ? 2 : 1;
-        field->whole = false;
+        integer = false;
         if (!digits(&end))
             return r->at = end, wrong_here(r, "a digit");
     }
     field->kind = JSON_NUMBER;
     field->number = strtod(start, NULL);
-    field->integer = field->whole ? strtoll(start, NULL, 10) : 0;
+    errno = 0;
+    field->integer = strtoll(start, NULL, 10);
+    field->whole = integer && errno == 0;
+    errno = 0;
+    field->natural = strtoull(start, NULL, 10);
+    field->is_natural = integer && *start != '-' && errno == 0;
     r->at = end;
     return true;
 }

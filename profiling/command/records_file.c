@@ -111,15 +111,14 @@ static bool put(hopmla_record *record, const field *f, const void *value, size_t
 
 static bool take_whole(json_reader *r, hopmla_record *record, const field *f, const json_field *found)
 {
-    if (found->kind != JSON_NUMBER || !found->whole)
-        return json_wrong(r, "\"%s\" is not a whole number of 18 digits at most", f->name);
-    if (f->type == I64)
-        return put(record, f, &found->integer, sizeof(found->integer));
-    if (found->integer < 0 || (f->type == U32 && found->integer > UINT32_MAX))
+    if (found->kind != JSON_NUMBER || (!found->whole && !found->is_natural))
+        return json_wrong(r, "\"%s\" is not a whole number of 64 bits", f->name);
+    if (f->type == I64 ? !found->whole : !found->is_natural || (f->type == U32 && found->natural > UINT32_MAX))
         return json_wrong(r, "\"%s\" is out of range", f->name);
-    uint64_t u64 = (uint64_t)found->integer;
-    uint32_t u32 = (uint32_t)found->integer;
-    return f->type == U32 ? put(record, f, &u32, sizeof(u32)) : put(record, f, &u64, sizeof(u64));
+    uint32_t u32 = (uint32_t)found->natural;
+    return f->type == I64   ? put(record, f, &found->integer, sizeof(found->integer))
+           : f->type == U64 ? put(record, f, &found->natural, sizeof(found->natural))
+                            : put(record, f, &u32, sizeof(u32));
 }
 
 static bool take_name(json_reader *r, hopmla_record *record, const field *f, const json_field *found)
