@@ -311,7 +311,8 @@ enum {
     HOPMLA_EXPORT_TIMELINE = 5  /**< SVG: device times by kind along a time axis */
 };
 
-/** Receives a piece of the text. @return 0 to go on; anything else ends the export. It must not call the library. */
+/** Receives a piece of the text. It must not call the library, throw or unwind. @return 0 to go on; anything else ends
+ * the export. */
 typedef int32_t (*hopmla_write_fn)(void *user, const void *text, uint64_t bytes);
 
 /** Where an export goes, and what it says of itself. */
