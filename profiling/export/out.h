@@ -39,7 +39,8 @@ void hm_out_real(hm_out *out, double value);
 /** A string of JSON with its quotation marks. What is not UTF-8 is replaced by U+FFFD. */
 void hm_out_json(hm_out *out, const char *text);
 
-/** Text between tags or in a quoted attribute of XML, likewise; control characters become U+FFFD. */
+/** Text between tags or in a quoted attribute of XML, likewise; control characters, and what else
+ * XML does not allow, become U+FFFD. */
 void hm_out_xml(hm_out *out, const char *text);
 
 /** The value of an OpenMetrics label, likewise, with its quotation marks. */
