@@ -68,7 +68,7 @@ def lines(folder, name):
         assert head["kind"] == "ceilings" and head["read_bytes_per_second"] == 4.4e12, head
         assert head["flops_burst"] == 935e12 and head["flops_sustained"] == 735e12, head
         if name == "odd":
-            assert head["device"] == 'a "card" <&> \\ with\nlines\tand \ufffd bytes \u20ac', head["device"]
+            assert head["device"] == 'a "card" <&> \\ with\nlines\tand \ufffd bytes \u20ac \ufffe\uffff', head["device"]
     assert len(read) == SETS[name], len(read)
     return read
 

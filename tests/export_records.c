@@ -147,7 +147,8 @@ int main(int argc, char **argv)
     write_all("few", few, 6, "NVIDIA H200", &ceilings);
     write_all("none", records, 0, "NVIDIA H200", &ceilings);
     make_odd(records, ODD);
-    write_all("odd", records, ODD, "a \"card\" <&> \\ with\nlines\tand \xff bytes \xe2\x82\xac", &ceilings);
+    write_all("odd", records, ODD,
+              "a \"card\" <&> \\ with\nlines\tand \xff bytes \xe2\x82\xac \xef\xbf\xbe\xef\xbf\xbf", &ceilings);
     for (uint64_t i = 0; i < SPOT; i++) {
         records[i] = export_record(2 + 64 * 4);
         records[i].id = i + 1;

@@ -147,6 +147,12 @@ def exports(folder, path):
         check(output.read_text())
         same = run("export", str(path), "--format", format_name)
         expect(f"{format_name} to standard output", same.stdout == output.read_text() and not same.stderr, same)
+    with open(folder / "appended", "w+") as file:
+        file.write("before\n")
+        file.flush()
+        subprocess.run([command, "export", str(path), "--format", "jsonl", "-o", "/dev/stdout"], stdout=file, check=True)
+        file.write("after\n")
+    expect("-o /dev/stdout is standard output", (folder / "appended").read_text() == "before\n" + path.read_text() + "after\n")
     expect("records go through unchanged", (folder / "out.jsonl").read_text() == path.read_text())
     expect("roofline is export --format roofline",
            run("roofline", str(path)).stdout == (folder / "out.roofline").read_text())
@@ -163,6 +169,9 @@ def exports(folder, path):
                        ('{"kind": "decode", "flops": 18446744073709551616}', '"flops" is not a whole number of 64 bits'),
                        ('{"kind": "decode", "host_ns": 9223372036854775808}', '"host_ns" is out of range'),
                        ('{"kind": "decode", "batch": 4294967296}', '"batch" is out of range'),
+                       ('{"kind": "decode", "flops": 18446744073709551616}', '"flops" is not a whole number'),
+                       ('{"kind": "decode", "host_ns": 9223372036854775808}', '"host_ns" is out of range'),
+                       ('{"kind": "decode", "host_ns": -9223372036854775809}', '"host_ns" is not a whole number'),
                        ('{"kind": "decode", "graph": 1}', '"graph" is neither'),
                        ('{"kind": "decode", "format": 1}', '"format" is not a text'),
                        ('{"kind": "decode", "fraction": "x"}', '"fraction" is not a number'),

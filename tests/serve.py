@@ -6,6 +6,7 @@ import http.client
 import os
 import pathlib
 import random
+import resource
 import socket
 import subprocess
 import sys
@@ -176,6 +177,25 @@ def garbage(at):
         one.close()
 
 
+def out_of_descriptors():
+    """Who cannot be accepted waits, at little cost, and is answered when there are descriptors again."""
+    with serving() as (process, at):
+        _, hard = resource.prlimit(process.pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (20, hard))  # fewer than its places, and what poll bears
+        idle = [connect(at) for _ in range(20)]
+        one = connect(at)
+        one.sendall(GET)
+        time.sleep(0.2)
+        before = processor_seconds(process)
+        time.sleep(1.2)
+        used = processor_seconds(process) - before
+        assert read_all(one).startswith(b"HTTP/1.1 200 ")
+        assert used < 0.1, used
+        for left in idle:
+            left.close()
+        good(at)
+
+
 def text_is_kept(at):
     time.sleep(0.2)
     bodies = {good(at)[0] for _ in range(3)}
@@ -185,6 +205,11 @@ def text_is_kept(at):
 
 def open_files(process):
     return len(os.listdir(f"/proc/{process.pid}/fd"))
+
+
+def processor_seconds(process):
+    times = pathlib.Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(times[11]) + int(times[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def resident(process):
@@ -215,6 +240,7 @@ def main():
     addresses()
     with serving() as (process, at):
         good(at)
+        time.sleep(0.3)  # until it has closed that
         files, memory = open_files(process), resident(process)
         for check in (answers, in_pieces, garbage, many, text_is_kept, slow_clients):
             check(at)
@@ -228,6 +254,8 @@ def main():
     left.close()
     clients_that_do_not_read()
     print("clients_that_do_not_read ok")
+    out_of_descriptors()
+    print("out_of_descriptors ok")
 
 
 main()

@@ -312,6 +312,16 @@ static void test_the_usual_place(void **state)
     must_load(*state, NULL);
     assert_int_equal(measurements, 4);
     assert_string_equal(logged, "");
+
+    static const char *const homes[] = { "%s/nobody", "%s/nobody/" }; /* is not there, and is not made */
+    for (size_t i = 0; i < sizeof(homes) / sizeof(homes[0]); i++) {
+        snprintf(place, sizeof(place), homes[i], folder);
+        setenv("HOME", place, 1);
+        logged[0] = '\0';
+        must_load(*state, NULL);
+        assert_non_null(strstr(logged, "could not be kept"));
+        assert_int_not_equal(access(place, F_OK), 0);
+    }
     if (home) {
         setenv("HOME", home, 1);
     }

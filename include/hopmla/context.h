@@ -143,7 +143,7 @@ HOPMLA_API hopmla_status hopmla_context_describe(hopmla_context *context, hopmla
 /** Measured ceilings of the device, and the conditions that they were measured under. */
 typedef struct hopmla_ceilings {
     uint32_t struct_size;
-    uint32_t reserved;
+    uint32_t reserved;                 /**< 0 */
     double read_bytes_per_second;      /**< reading memory far larger than the cache */
     double flops_burst;                /**< bf16 multiply-add with float32 sums on random data, in the first milliseconds */
     double flops_sustained;            /**< the same after about two seconds of it, when power limits the clock */

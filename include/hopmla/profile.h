@@ -330,8 +330,8 @@ enum {
     HOPMLA_EXPORT_TIMELINE = 5  /**< SVG: device times by kind along a time axis */
 };
 
-/** Receives a piece of the text. @return 0 to go on; anything else ends the export. It must not call the library, and
- * must return: an exception or a longjmp out of it leaves the export's memory and file behind. */
+/** Receives a piece of the text. It must not call the library, throw or unwind. @return 0 to go on; anything else ends
+ * the export. */
 typedef int32_t (*hopmla_write_fn)(void *user, const void *text, uint64_t bytes);
 
 /** Where an export goes, and what it says of itself. */
@@ -352,13 +352,14 @@ HOPMLA_API hopmla_status hopmla_export_options_init(hopmla_export_options *optio
 
 /** Writes records in a format. Numbers do not depend on the locale.
  *
- * Needs about 1 MiB of memory whatever the count is. A path that names no regular file (a pipe, /dev/stdout) is written
- * in place. Nothing is written before all arguments are found right.
+ * Needs about 1 MiB of memory whatever the count is. A path that names no regular file (a pipe) is written in place; so
+ * is an open descriptor (/dev/stdout, /dev/fd/N), from where it stands. A pipe whose reader has gone is IO with EPIPE,
+ * without a signal. Nothing is written before all arguments are found right.
  *
  * @param records  [count] with record_size bytes between them; may be NULL when count is 0
  * Makes no driver call. @return OK, NULL, STRUCT_SIZE, STRUCT_TAIL, ENUM, ARGUMENT when neither path nor write is given
- *         or both are, when a ceiling is not finite and > 0, or count is absurd; IO with errno in error->native_code, or
- *         when the callback ended it; OUT_OF_HOST_MEMORY. */
+ *         or both are, when a ceiling is not finite and > 0, a reserved field not 0, or count is absurd; IO with errno
+ *         in error->native_code, or when the callback ended it; OUT_OF_HOST_MEMORY. */
 HOPMLA_API hopmla_status hopmla_export_records(int32_t format, const hopmla_record *records, uint64_t record_size,
                                                uint64_t count, const hopmla_export_options *options,
                                                hopmla_error *error);

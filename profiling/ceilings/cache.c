@@ -46,15 +46,13 @@ static int is_absolute(const char *path)
     return path && path[0] == '/';
 }
 
-/* Makes the folders of a path that are missing, none above `base` bytes of it. */
+/* Makes the folders of a path that are missing behind the first `base` bytes of it, which name one that must be there. */
 static void make_folders(char *path, size_t base)
 {
-    for (char *slash = strchr(path + base, '/'); slash; slash = strchr(slash + 1, '/')) {
-        if (slash != path) {
-            *slash = '\0';
-            mkdir(path, 0700); /* one that is missing for good is found out by the one who writes */
-            *slash = '/';
-        }
+    for (char *slash = strchr(path + base + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
+        *slash = '\0';
+        mkdir(path, 0700); /* one that is missing for good is found out by the one who writes */
+        *slash = '/';
     }
 }
 

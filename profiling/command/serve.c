@@ -25,6 +25,7 @@ enum {
     REQUEST_MS = 2000, /* from accept until the request must be whole */
     ANSWER_MS = 5000,  /* and until the answer must be taken */
     KEPT_MS = 100,     /* that a text is given again */
+    PAUSE_MS = 100,    /* in which nobody is accepted after the system could not */
     BACKLOG = 64
 };
 
@@ -40,7 +41,8 @@ typedef struct connection {
 
 struct server {
     int listener;
-    int wake[2]; /* a byte in it ends the thread */
+    int wake[2];            /* a byte in it ends the thread */
+    int64_t accepting_from; /* milliseconds */
     pthread_t thread;
     server_text make;
     void *user;
@@ -123,11 +125,15 @@ static connection *find_place(server *s)
     return oldest;
 }
 
+/** Where descriptors or memory are short, whoever waits goes on waiting, and poll would tell of them at once again. */
 static void accept_one(server *s)
 {
     int socket = accept4(s->listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-    if (socket < 0)
+    if (socket < 0) {
+        if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
+            s->accepting_from = milliseconds() + PAUSE_MS;
         return;
+    }
     connection *c = find_place(s);
     *c = (connection){ .socket = socket, .accepted = milliseconds() };
 }
@@ -195,7 +201,7 @@ static void *run(void *user)
     for (;;) {
         for (int i = 0; i < CONNECTIONS; ++i)
             polled[i] = (struct pollfd){ s->connections[i].socket, s->connections[i].answering ? POLLOUT : POLLIN, 0 };
-        polled[LISTENER] = (struct pollfd){ s->listener, POLLIN, 0 };
+        polled[LISTENER] = (struct pollfd){ milliseconds() < s->accepting_from ? -1 : s->listener, POLLIN, 0 };
         polled[WAKE] = (struct pollfd){ s->wake[0], POLLIN, 0 };
         poll(polled, POLLED, 100);
         if (polled[WAKE].revents != 0)

@@ -29,6 +29,9 @@ static hopmla_status read_ceilings(const hopmla_ceilings *given, hopmla_ceilings
     if (status) {
         return status;
     }
+    if (own->reserved) {
+        return hm_fail(error, HOPMLA_ERROR_ARGUMENT, "options.ceilings has a reserved field that is not 0");
+    }
     if (!is_rate(own->read_bytes_per_second) || !is_rate(own->flops_burst) || !is_rate(own->flops_sustained)) {
         return hm_fail(error, HOPMLA_ERROR_ARGUMENT, "options.ceilings holds a rate that is not finite and > 0");
     }

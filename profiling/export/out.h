@@ -11,7 +11,7 @@
 typedef struct hm_out hm_out;
 
 /** Opens what the options name, which are valid: exactly one of path and write. A regular file is written under a
- * temporary name beside it, anything else (a pipe, a terminal) in place.
+ * temporary name beside it, anything else (a pipe, a terminal, an open descriptor by its name in /dev or /proc) in place.
  * @return OK, IO, OUT_OF_HOST_MEMORY. */
 hopmla_status hm_out_open(const hopmla_export_options *options, hm_out **out, hopmla_error *error);
 
@@ -39,7 +39,8 @@ void hm_out_real(hm_out *out, double value);
 /** A string of JSON with its quotation marks. What is not UTF-8 is replaced by U+FFFD. */
 void hm_out_json(hm_out *out, const char *text);
 
-/** Text between tags or in a quoted attribute of XML, likewise; control characters become U+FFFD. */
+/** Text between tags or in a quoted attribute of XML, likewise; control characters, and what else
+ * XML does not allow, become U+FFFD. */
 void hm_out_xml(hm_out *out, const char *text);
 
 /** The value of an OpenMetrics label, likewise, with its quotation marks. */

@@ -70,26 +70,26 @@ static size_t character(const char *text)
     return overlong || surrogate || beyond ? 0 : bytes;
 }
 
-/* Goes through text; `escape` prints what a one-byte character becomes and returns 1, or 0 for as it is. */
-static void escaped(hm_out *out, const char *text, int (*escape)(hm_out *out, char c))
+/* Goes through text; `escape` prints what the character that starts at `c` becomes and returns 1, or 0 for as it is. */
+static void escaped(hm_out *out, const char *text, int (*escape)(hm_out *out, const char *c))
 {
     while (*text) {
         const size_t bytes = character(text);
         if (bytes == 0) {
             hm_out_text(out, REPLACEMENT);
-        } else if (bytes > 1 || !escape(out, *text)) {
+        } else if (!escape(out, text)) {
             hm_out_bytes(out, text, bytes);
         }
         text += bytes ? bytes : 1;
     }
 }
 
-static int escape_json(hm_out *out, char c)
+static int escape_json(hm_out *out, const char *c)
 {
-    if (c == '"' || c == '\\') {
-        hm_out_print(out, "\\%c", c);
-    } else if ((unsigned char)c < 0x20 || c == 0x7f) {
-        hm_out_print(out, "\\u%04x", (unsigned)c);
+    if (*c == '"' || *c == '\\') {
+        hm_out_print(out, "\\%c", *c);
+    } else if ((unsigned char)*c < 0x20 || *c == 0x7f) {
+        hm_out_print(out, "\\u%04x", (unsigned)*c);
     } else {
         return 0;
     }
@@ -103,15 +103,22 @@ void hm_out_json(hm_out *out, const char *text)
     hm_out_text(out, "\"");
 }
 
-static int escape_xml(hm_out *out, char c)
+/* Control characters, and the two others of the first 65,536 that XML does not allow. */
+static int is_none_of_xml(const char *c)
 {
-    const char *as = c == '<'                               ? "&lt;"
-                     : c == '>'                             ? "&gt;"
-                     : c == '&'                             ? "&amp;"
-                     : c == '"'                             ? "&quot;"
-                     : c == '\''                            ? "&#39;"
-                     : (unsigned char)c < 0x20 || c == 0x7f ? REPLACEMENT
-                                                            : NULL;
+    return (unsigned char)*c < 0x20 || *c == 0x7f || strncmp(c, "\xef\xbf\xbe", 3) == 0 ||
+           strncmp(c, "\xef\xbf\xbf", 3) == 0;
+}
+
+static int escape_xml(hm_out *out, const char *c)
+{
+    const char *as = *c == '<'           ? "&lt;"
+                     : *c == '>'         ? "&gt;"
+                     : *c == '&'         ? "&amp;"
+                     : *c == '"'         ? "&quot;"
+                     : *c == '\''        ? "&#39;"
+                     : is_none_of_xml(c) ? REPLACEMENT
+                                         : NULL;
     if (as) {
         hm_out_text(out, as);
     }
@@ -123,12 +130,12 @@ void hm_out_xml(hm_out *out, const char *text)
     escaped(out, text, escape_xml);
 }
 
-static int escape_label(hm_out *out, char c)
+static int escape_label(hm_out *out, const char *c)
 {
-    if (c == '\n') {
+    if (*c == '\n') {
         hm_out_text(out, "\\n");
-    } else if (c == '"' || c == '\\') {
-        hm_out_print(out, "\\%c", c);
+    } else if (*c == '"' || *c == '\\') {
+        hm_out_print(out, "\\%c", *c);
     } else {
         return 0;
     }

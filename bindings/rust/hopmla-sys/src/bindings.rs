@@ -355,6 +355,7 @@ extern "C" {
 #[derive(Clone, Copy)]
 pub struct hopmla_ceilings {
     pub struct_size: u32,
+    /// 0
     pub reserved: u32,
     /// reading memory far larger than the cache
     pub read_bytes_per_second: f64,
@@ -1819,10 +1820,10 @@ pub const HOPMLA_EXPORT_ROOFLINE: i32 = 4;
 /// SVG: device times by kind along a time axis
 pub const HOPMLA_EXPORT_TIMELINE: i32 = 5;
 
-/// Receives a piece of the text.
+/// Receives a piece of the text. It must not call the library, throw or unwind.
 ///
-/// Returns 0 to go on; anything else ends the export. It must not call the library, and
-/// must return: an exception or a longjmp out of it leaves the export's memory and file behind.
+/// Returns 0 to go on; anything else ends
+/// the export.
 pub type hopmla_write_fn = Option<unsafe extern "C" fn(user: *mut c_void, text: *const c_void, bytes: u64) -> i32>;
 
 /// Where an export goes, and what it says of itself.
@@ -1853,15 +1854,16 @@ extern "C" {
 extern "C" {
     /// Writes records in a format. Numbers do not depend on the locale.
     ///
-    /// Needs about 1 MiB of memory whatever the count is. A path that names no regular file (a pipe, /dev/stdout) is written
-    /// in place. Nothing is written before all arguments are found right.
+    /// Needs about 1 MiB of memory whatever the count is. A path that names no regular file (a pipe) is written in place; so
+    /// is an open descriptor (/dev/stdout, /dev/fd/N), from where it stands. A pipe whose reader has gone is IO with EPIPE,
+    /// without a signal. Nothing is written before all arguments are found right.
     ///
     /// `records`: \[count\] with record_size bytes between them; may be NULL when count is 0
     /// Makes no driver call.
     ///
     /// Returns OK, NULL, STRUCT_SIZE, STRUCT_TAIL, ENUM, ARGUMENT when neither path nor write is given
-    /// or both are, when a ceiling is not finite and > 0, or count is absurd; IO with errno in error->native_code, or
-    /// when the callback ended it; OUT_OF_HOST_MEMORY.
+    /// or both are, when a ceiling is not finite and > 0, a reserved field not 0, or count is absurd; IO with errno
+    /// in error->native_code, or when the callback ended it; OUT_OF_HOST_MEMORY.
     pub fn hopmla_export_records(
         format: i32,
         records: *const hopmla_record,
