@@ -121,7 +121,7 @@ HOPMLA_API void hopmla_profiler_destroy(hopmla_profiler *profiler);
 /** Starts recording the context's calls. Opening a session of counters takes some 0.2 to 0.7 s, synchronises the device and
  * breaks captures under way in the context. CUPTI has room for one user in the process: while another one is there, or a
  * tool such as Nsight, its figures are left out, and hopmla_profiler_describe says so.
- * @return OK, NULL; STATE when this or another profiler of the context is started, or after fork(); BUSY when hardware
+ * @return OK, NULL; STATE when this or another profiler of the context is started or still stopping, or after fork(); BUSY when hardware
  *         counters were promised and another profiler of the process holds them; CAPTURE when it is known that a capture
  *         is under way that they would break; and the driver's. */
 HOPMLA_API hopmla_status hopmla_profiler_start(hopmla_profiler *profiler, hopmla_error *error);
