@@ -62,7 +62,7 @@ hopmla_status hopmla_plan_launch_begin(hopmla_plan *plan, const hopmla_launch_no
     return HOPMLA_OK;
 }
 
-hopmla_status hopmla_plan_launch_end(hopmla_plan *plan, hopmla_stream stream, hopmla_error *error)
+hopmla_status hopmla_plan_launch_end(hopmla_plan *plan, int32_t launched, hopmla_stream stream, hopmla_error *error)
 {
     HM_CHECK_ERROR(error);
     HM_CHECK_NULL(plan, error);
@@ -73,7 +73,10 @@ hopmla_status hopmla_plan_launch_end(hopmla_plan *plan, hopmla_stream stream, ho
         return hm_fail(error, HOPMLA_ERROR_STATE, "stream is %p, but the launch was begun on %p", (void *)stream,
                        (void *)plan->launch_stream);
     }
+    if (launched != 0 && launched != 1) {
+        return hm_fail(error, HOPMLA_ERROR_ARGUMENT, "launched is %d, must be 0 or 1", (int)launched);
+    }
     plan->launching = 0;
-    hm_observe_launch_end(&plan->launch, &plan->pool->context->observers, stream);
+    hm_observe_launch_end(&plan->launch, &plan->pool->context->observers, stream, launched);
     return HOPMLA_OK;
 }

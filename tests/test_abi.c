@@ -226,7 +226,7 @@ static void valid_launch_note(void *made)
 static hopmla_status call_launch(void *note, hopmla_error *error)
 {
     const hopmla_status status = hopmla_plan_launch_begin(fixture.plan, note, NULL, error);
-    assert_int_equal(hopmla_plan_launch_end(fixture.plan, NULL, NULL) == HOPMLA_OK, status == HOPMLA_OK);
+    assert_int_equal(hopmla_plan_launch_end(fixture.plan, 1, NULL, NULL) == HOPMLA_OK, status == HOPMLA_OK);
     return status;
 }
 

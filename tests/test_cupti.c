@@ -267,7 +267,7 @@ static void test_launch(void **state)
     hopmla_profiler *profiler = make_started(o->context, ACTIVITY, HOPMLA_COUNTERS_LIGHT, 64);
     hopmla_record records[4];
     launch_begin(o);
-    assert_int_equal(hopmla_plan_launch_end(o->plan, o->stream, NULL), HOPMLA_OK);
+    assert_int_equal(hopmla_plan_launch_end(o->plan, 1, o->stream, NULL), HOPMLA_OK);
     finish(profiler);
     assert_int_equal(observed_read(profiler, records, 4), 1);
     assert_int_equal(records[0].flags & HOPMLA_RECORD_GRAPH, HOPMLA_RECORD_GRAPH);
@@ -284,26 +284,26 @@ static void test_stop_in_launch(void **state)
     hopmla_record records[4];
     launch_begin(o);
     assert_int_equal(hopmla_profiler_stop(profiler, NULL), HOPMLA_OK);
-    assert_int_equal(hopmla_plan_launch_end(o->plan, o->stream, NULL), HOPMLA_OK);
+    assert_int_equal(hopmla_plan_launch_end(o->plan, 1, o->stream, NULL), HOPMLA_OK);
     assert_int_equal(observed_read(profiler, records, 4), 0);
     launch_begin(o);
     assert_int_equal(hopmla_profiler_start(profiler, NULL), HOPMLA_OK);
     assert_int_equal(observed_decode(o, 0), HOPMLA_OK);
-    assert_int_equal(hopmla_plan_launch_end(o->plan, o->stream, NULL), HOPMLA_OK);
+    assert_int_equal(hopmla_plan_launch_end(o->plan, 1, o->stream, NULL), HOPMLA_OK);
     finish(profiler);
     assert_int_equal(observed_read(profiler, records, 4), 1);
     assert_int_equal(records[0].device_ns, CALL_NS);
     assert_true(records[0].valid & HOPMLA_VALID_DRAM);
     launch_begin(o);
     hopmla_profiler_destroy(profiler);
-    assert_int_equal(hopmla_plan_launch_end(o->plan, o->stream, NULL), HOPMLA_OK);
+    assert_int_equal(hopmla_plan_launch_end(o->plan, 1, o->stream, NULL), HOPMLA_OK);
     fake_cupti.externals_left = 0; /* the id of the first launch, which nobody could pop any more */
 }
 
 static void *end_launch(void *user)
 {
     observed *o = user;
-    return hopmla_plan_launch_end(o->plan, o->stream, NULL) == HOPMLA_OK ? NULL : user;
+    return hopmla_plan_launch_end(o->plan, 1, o->stream, NULL) == HOPMLA_OK ? NULL : user;
 }
 
 static void test_launch_ends_elsewhere(void **state)

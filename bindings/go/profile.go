@@ -212,8 +212,8 @@ type LaunchNote struct {
 }
 
 // NoteLaunch tells a profiler and NVTX that what launch does is one launch of a graph with this plan's calls, on the stream of
-// its open step. Errors are those of launch, and ErrArgument for a note that counts no call. The goroutine stays on its
-// thread meanwhile.
+// its open step. Errors are those of launch, and ErrArgument for a note that counts no call. A launch that returns an error
+// or panics leaves no record. The goroutine stays on its thread meanwhile.
 func (p *Plan) NoteLaunch(note LaunchNote, launch func() error) (err error) {
 	raw := C.hopmla_launch_note{struct_size: C.sizeof_hopmla_launch_note, appends: clamp32(note.Appends),
 		decodes: clamp32(note.Decodes)}
@@ -228,15 +228,19 @@ func (p *Plan) NoteLaunch(note LaunchNote, launch func() error) (err error) {
 	if begun != nil {
 		return begun
 	}
+	launched := C.int32_t(0) // as it stays where launch panics
 	defer func() {
 		ended := p.onStep(func(plan *C.hopmla_plan, stream C.hopmla_stream, s *scratch) C.hopmla_status {
-			return C.hopmla_plan_launch_end(plan, stream, &s.err)
+			return C.hopmla_plan_launch_end(plan, launched, stream, &s.err)
 		})
 		if err == nil {
 			err = ended
 		}
 	}()
-	return launch()
+	if err = launch(); err == nil {
+		launched = 1
+	}
+	return err
 }
 
 // onStep makes one call on the stream of the open step.

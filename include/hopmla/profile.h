@@ -22,7 +22,7 @@
  * listens was there when the context was created. A launch of a graph with calls of one kind is a range of that kind.
  *
  * Calls made while their stream is being captured run nothing and make no record; graph launches are recorded between
- * hopmla_plan_launch_begin and hopmla_plan_launch_end. Calls that fail make no record.
+ * hopmla_plan_launch_begin and hopmla_plan_launch_end. Calls and launches that fail make no record.
  *
  * Thread-safety: every function is thread-safe, but for the launches of one plan, which belong to the thread that uses
  * the plan. A profiler keeps its context alive. One profiler of a context can be started at a time, and hardware counters
@@ -295,9 +295,11 @@ typedef struct hopmla_launch_note {
 HOPMLA_API hopmla_status hopmla_plan_launch_begin(hopmla_plan *plan, const hopmla_launch_note *note,
                                                   hopmla_stream stream, hopmla_error *error);
 
-/** Ends it, right after the launch was enqueued, or failed to be.
- * @return OK, NULL, STATE without a begin or on another stream than its. */
-HOPMLA_API hopmla_status hopmla_plan_launch_end(hopmla_plan *plan, hopmla_stream stream, hopmla_error *error);
+/** Ends it, right after the launch was enqueued or has failed.
+ * @param launched  1; or 0 when the launch failed, or nothing was launched after all: then there is no record
+ * @return OK, NULL, STATE without a begin or on another stream than its, ARGUMENT when launched is neither 0 nor 1. */
+HOPMLA_API hopmla_status hopmla_plan_launch_end(hopmla_plan *plan, int32_t launched, hopmla_stream stream,
+                                                hopmla_error *error);
 
 /* Exporters. */
 

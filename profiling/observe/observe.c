@@ -137,9 +137,10 @@ static void end_launch(const hm_observed_launch *launch, hm_observers *observers
     leave(recorder);
 }
 
-void hm_observe_launch_end(const hm_observed_launch *launch, hm_observers *observers, hopmla_stream stream)
+void hm_observe_launch_end(const hm_observed_launch *launch, hm_observers *observers, hopmla_stream stream,
+                           int launched)
 {
-    end_launch(launch, observers, stream, 1);
+    end_launch(launch, observers, stream, launched);
     if (launch->ranges) {
         hm_nvtx_pop();
     }

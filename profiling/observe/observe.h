@@ -135,7 +135,8 @@ void hm_observe_end(hm_observation *seen, hopmla_stream stream, hopmla_status st
 
 void hm_observe_launch_begin(hm_observed_launch *launch, const hm_observation *seen, hm_observers *observers,
                              const hm_call *call, hopmla_stream stream);
-void hm_observe_launch_end(const hm_observed_launch *launch, hm_observers *observers, hopmla_stream stream);
+void hm_observe_launch_end(const hm_observed_launch *launch, hm_observers *observers, hopmla_stream stream,
+                           int launched);
 
 /** Of a launch whose end will not come. On another thread its range stays open. */
 void hm_observe_launch_drop(const hm_observed_launch *launch, hm_observers *observers);

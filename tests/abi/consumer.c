@@ -288,7 +288,7 @@ static void launch(hopmla_pool *pool, hopmla_plan *plan)
     REFUSED(note, hopmla_plan_launch_begin(plan, &note.s, NULL, &e.s));
     OK(hopmla_plan_launch_begin(plan, &note.s, NULL, &e.s));
     UNTOUCHED(note);
-    OK(hopmla_plan_launch_end(plan, NULL, &e.s));
+    OK(hopmla_plan_launch_end(plan, 1, NULL, &e.s));
     OK(hopmla_plan_end(plan, NULL, &e.s));
     OK(hopmla_seq_release(pool, &seq, 1, &e.s));
 }

@@ -636,7 +636,8 @@ typedef struct hopmla_launch_note {
 #define HOPMLA_LAUNCH_NOTE_INIT { sizeof(hopmla_launch_note), 0, 0, 0 }
 HOPMLA_API hopmla_status hopmla_plan_launch_begin(hopmla_plan *plan, const hopmla_launch_note *note,
                                                   hopmla_stream stream, hopmla_error *error);
-HOPMLA_API hopmla_status hopmla_plan_launch_end(hopmla_plan *plan, hopmla_stream stream, hopmla_error *error);
+HOPMLA_API hopmla_status hopmla_plan_launch_end(hopmla_plan *plan, int32_t launched, hopmla_stream stream,
+                                                hopmla_error *error);
 enum {
     HOPMLA_EXPORT_JSONL = 1,
     HOPMLA_EXPORT_CSV = 2,

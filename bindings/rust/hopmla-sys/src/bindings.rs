@@ -1501,7 +1501,7 @@ extern "C" {
     /// breaks captures under way in the context. CUPTI has room for one user in the process: while another one is there, or a
     /// tool such as Nsight, its figures are left out, and hopmla_profiler_describe says so.
     ///
-    /// Returns OK, NULL; STATE when this or another profiler of the context is started, or after fork(); BUSY when hardware
+    /// Returns OK, NULL; STATE when this or another profiler of the context is started or still stopping, or after fork(); BUSY when hardware
     /// counters were promised and another profiler of the process holds them; CAPTURE when it is known that a capture
     /// is under way that they would break; and the driver's.
     pub fn hopmla_profiler_start(profiler: *mut hopmla_profiler, error: *mut hopmla_error) -> hopmla_status;
@@ -1776,11 +1776,14 @@ extern "C" {
 }
 
 extern "C" {
-    /// Ends it, right after the launch was enqueued, or failed to be.
+    /// Ends it, right after the launch was enqueued or has failed.
     ///
-    /// Returns OK, NULL, STATE without a begin or on another stream than its.
+    /// `launched`: 1; or 0 when the launch failed, or nothing was launched after all: then there is no record
+    ///
+    /// Returns OK, NULL, STATE without a begin or on another stream than its, ARGUMENT when launched is neither 0 nor 1.
     pub fn hopmla_plan_launch_end(
         plan: *mut hopmla_plan,
+        launched: i32,
         stream: hopmla_stream,
         error: *mut hopmla_error,
     ) -> hopmla_status;

@@ -252,21 +252,22 @@ struct Launching {
 }
 
 impl Launching {
-    fn end(&self) -> Result<()> {
+    fn end(&self, launched: bool) -> Result<()> {
         // SAFETY: the step that is borrowed meanwhile keeps both alive; the begin was on this thread.
-        call(|error| unsafe { sys::hopmla_plan_launch_end(self.plan, self.stream, error) })
+        call(|error| unsafe { sys::hopmla_plan_launch_end(self.plan, launched.into(), self.stream, error) })
     }
 }
 
 impl Drop for Launching {
     fn drop(&mut self) {
-        let _ = self.end();
+        let _ = self.end(false);
     }
 }
 
 impl Step<'_> {
     /// Tells a profiler and NVTX that what `launch` does is one launch of a graph with this plan's calls, on the step's
-    /// stream: `step.noted(&note, |stream| unsafe { graph.launch(stream) })`.
+    /// stream: `step.noted(&note, |stream| unsafe { graph.launch(stream) })`. A launch that fails or panics leaves no
+    /// record.
     ///
     /// # Errors
     ///
@@ -287,7 +288,7 @@ impl Step<'_> {
             return Err(error);
         }
         let outcome = launch(self.stream());
-        let ended = launching.end();
+        let ended = launching.end(outcome.is_ok());
         std::mem::forget(launching);
         outcome.and_then(|value| ended.map(|()| value))
     }

@@ -104,12 +104,15 @@ fn a_noted_launch_is_one_record() {
     step.noted(&note, |stream| unsafe { graph.launch(stream) }).unwrap();
     let panics = std::panic::AssertUnwindSafe(|| step.noted(&note, |_| -> Result<()> { panic!("between") }));
     std::panic::catch_unwind(panics).unwrap_err();
+    let failed = step.noted(&note, |_| -> Result<()> { Err(none) }).unwrap_err();
+    assert_eq!(failed.status(), Status::Argument);
     // SAFETY: the same.
-    step.noted(&note, |stream| unsafe { graph.launch(stream) }).unwrap(); // the one before was ended
+    step.noted(&note, |stream| unsafe { graph.launch(stream) }).unwrap(); // the ones before were ended
     step.end().unwrap();
     profiler.finish().unwrap();
     let records = profiler.read(100).unwrap();
-    assert!(records.iter().any(|r| r.kind() == CallKind::Append && r.of_graph() && r.calls() == 1), "{:?}", records);
+    let launches = records.iter().filter(|r| r.kind() == CallKind::Append && r.of_graph() && r.calls() == 1).count();
+    assert_eq!(launches, 2, "{:?}", records); // those that were launched
 }
 
 struct Broken(bool);
