@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 
+#include "profiling/observe/profiler.h"
 #include "tests/cupti/cupti_case.h"
 
 /** @file
@@ -229,6 +230,27 @@ static void test_small_ring(void **state)
     }
 }
 
+/* Threads tell of their calls in any order: one that tells late must not make a window look overdue. */
+static void test_late_teller(void **state)
+{
+    observed *o = *state;
+    hopmla_profiler *profiler = make_started(o->context, 0, HOPMLA_COUNTERS_LIGHT, 64);
+    hm_meter *meter = profiler->recorder.meter;
+    const hm_call call = { .kind = HOPMLA_CALL_DECODE, .calls = 1 };
+    hm_meter_begin(meter, 5, &call);
+    hm_meter_begin(meter, 4, &call); /* while the other is counted */
+    hm_meter_end(meter, 4);
+    hm_meter_end(meter, 5);
+    assert_int_equal(fake_cupti.pushes, 1);
+    hm_meter_collect(meter);
+    assert_int_equal(fake_cupti.windows, 1);
+    hm_meter_begin(meter, 5 + 32, &call);
+    hm_meter_end(meter, 5 + 32);
+    hm_meter_collect(meter);
+    assert_int_equal(fake_cupti.windows, 2); /* due by now */
+    hopmla_profiler_destroy(profiler);
+}
+
 static void test_lost_ranges(void **state)
 {
     observed *o = *state;
@@ -386,6 +408,7 @@ int main(void)
         TEST(test_sampling),
         TEST(test_windows),
         TEST(test_small_ring),
+        TEST(test_late_teller),
         TEST(test_lost_ranges),
         TEST(test_launch),
         TEST(test_stop_in_launch),

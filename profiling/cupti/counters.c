@@ -348,12 +348,14 @@ void hm_counters_stop(hm_counters *counters)
     context->backend->leave(context->device);
 }
 
-/* A record that waits for its counters holds up those behind it, for which there is only so much room. */
+/* A record that waits for its counters holds up those behind it, for which there is only so much room. The latest id is
+ * that of any thread's: the window's first one may be later. */
 static int is_due(const hm_counters *counters, uint64_t latest, int must)
 {
     const uint64_t room = ((uint64_t)counters->mask + 1) / 2;
     return counters->ranges > 0 &&
-           (must || counters->ranges == counters->window.most_ranges || latest - counters->ids[0] >= room);
+           (must || counters->ranges == counters->window.most_ranges ||
+            (latest >= counters->ids[0] && latest - counters->ids[0] >= room));
 }
 
 void hm_counters_collect(hm_counters *counters, uint64_t latest, int must)
