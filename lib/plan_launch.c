@@ -7,6 +7,12 @@ enum {
     MAX_CALLS = 1 << 20
 };
 
+hopmla_status hopmla_launch_note_init(hopmla_launch_note *note, uint64_t size)
+{
+    const hopmla_launch_note defaults = HOPMLA_LAUNCH_NOTE_INIT;
+    return hm_abi_init(note, size, &defaults, sizeof(defaults), HM_SIZE_THROUGH(hopmla_launch_note, dtype));
+}
+
 static hopmla_status read_note(const hopmla_plan *plan, const hopmla_launch_note *note, hopmla_launch_note *own,
                                hopmla_error *error)
 {

@@ -193,6 +193,9 @@ static void test_a_record_of_each_kind(void **state)
     assert_int_equal(observed_info(profiler).waiting, 4);
     assert_int_equal(observed_read(profiler, records, 8), 4);
     const uint64_t plan = records[0].plan;
+    hopmla_plan_tables tables = HOPMLA_PLAN_TABLES_INIT;
+    assert_int_equal(hopmla_plan_get_tables(w->o.plan, &tables, NULL), HOPMLA_OK);
+    assert_int_equal(tables.number, plan);
     assert_true(plan > 0);
     const int32_t kinds[] = { HOPMLA_CALL_UPDATE, HOPMLA_CALL_APPEND, HOPMLA_CALL_DECODE, HOPMLA_CALL_GATHER };
     const uint32_t rows[] = { 2, 1, 3, 10 };

@@ -186,7 +186,7 @@ typedef struct hopmla_record {
     uint32_t struct_size;
     int32_t kind;             /**< HOPMLA_CALL_* */
     uint64_t id;              /**< 1, 2, … in the order of the calls; a gap was dropped */
-    uint64_t plan;            /**< number of the plan in the process, from 1; 0: raw */
+    uint64_t plan;            /**< number of the plan in the process, from 1, as in hopmla_plan_tables; 0: raw */
     uint64_t step;            /**< of the plan, from 1: one for each update */
     uint32_t calls;           /**< 1, or those in the graph */
     uint32_t layer;           /**< of one call */
@@ -285,6 +285,9 @@ typedef struct hopmla_launch_note {
 } hopmla_launch_note;
 
 #define HOPMLA_LAUNCH_NOTE_INIT { sizeof(hopmla_launch_note), 0, 0, 0 }
+
+/** Sets every field to its default. @return OK, NULL, STRUCT_SIZE. */
+HOPMLA_API hopmla_status hopmla_launch_note_init(hopmla_launch_note *note, uint64_t size);
 
 /** Tells that a graph with this plan's calls is about to be launched on the step's stream: opens an NVTX range, and
  * starts a record where a profiler is started. hopmla_plan_launch_end must follow on the same thread.

@@ -1247,6 +1247,8 @@ pub struct hopmla_plan_tables {
     pub append_starts: *const i32,
     /// \[max_batch, table_stride\] page ids; entries beyond a row's pages are garbage
     pub block_table: *const i32,
+    /// of the plan in the process, from 1, as records and totals have it
+    pub number: u64,
 }
 
 extern "C" {
@@ -1598,7 +1600,7 @@ pub struct hopmla_record {
     pub kind: i32,
     /// 1, 2, … in the order of the calls; a gap was dropped
     pub id: u64,
-    /// number of the plan in the process, from 1; 0: raw
+    /// number of the plan in the process, from 1, as in hopmla_plan_tables; 0: raw
     pub plan: u64,
     /// of the plan, from 1: one for each update
     pub step: u64,
@@ -1757,6 +1759,13 @@ pub struct hopmla_launch_note {
     pub decodes: u32,
     /// HOPMLA_DTYPE_* of the appends' sources, or 0: the pool's
     pub dtype: i32,
+}
+
+extern "C" {
+    /// Sets every field to its default.
+    ///
+    /// Returns OK, NULL, STRUCT_SIZE.
+    pub fn hopmla_launch_note_init(note: *mut hopmla_launch_note, size: u64) -> hopmla_status;
 }
 
 extern "C" {
