@@ -326,7 +326,6 @@ static void test_ceilings(void **state)
     hopmla_profiler *profiler = observed_profiler(w->o.context, 0, 0);
     hopmla_ceilings ceilings = HOPMLA_CEILINGS_INIT;
     assert_fails(hopmla_profiler_set_ceilings(NULL, &ceilings, &error), HOPMLA_ERROR_NULL, "profiler");
-    assert_fails(hopmla_profiler_set_ceilings(profiler, NULL, &error), HOPMLA_ERROR_NULL, "ceilings");
     assert_fails(hopmla_profiler_set_ceilings(profiler, &ceilings, &error), HOPMLA_ERROR_ARGUMENT, "read_bytes");
     ceilings.read_bytes_per_second = 1e9;
     ceilings.flops_burst = -1.0;
@@ -349,6 +348,11 @@ static void test_ceilings(void **state)
         assert_true(records[1].fraction == records[1].bound_ns / (double)records[1].device_ns);
         assert_true(records[1].bytes_per_second > 0.0 && records[1].flops_per_second > 0.0);
     }
+    assert_int_equal(hopmla_profiler_set_ceilings(profiler, NULL, NULL), HOPMLA_OK); /* none again */
+    assert_int_equal(observed_decode(&w->o, 0), HOPMLA_OK);
+    assert_int_equal(observed_read(profiler, records, 2), 1);
+    assert_int_equal(records[0].valid, HOPMLA_VALID_WORK | HOPMLA_VALID_TIME);
+    assert_true(records[0].bound_ns == 0.0 && records[0].fraction == 0.0);
     hopmla_profiler_destroy(profiler);
 }
 

@@ -131,6 +131,13 @@ func (p *Profiler) SetCeilings(ceilings Ceilings) error {
 	})
 }
 
+// ClearCeilings forgets them: bounds of records that are summed or read from now on are not valid.
+func (p *Profiler) ClearCeilings() error {
+	return p.call(func(profiler *C.hopmla_profiler, err *C.hopmla_error) C.hopmla_status {
+		return C.hopmla_profiler_set_ceilings(profiler, nil, err)
+	})
+}
+
 // ProfilerInfo is what a profiler measures here.
 type ProfilerInfo struct {
 	Started         bool

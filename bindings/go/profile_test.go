@@ -76,6 +76,16 @@ func TestCallsAreRecordedAndSummed(t *testing.T) {
 	}
 	_, err = p.Totals(99, nil)
 	expect(t, err, ErrEnum)
+	if tables, err := plan.Tables(); err != nil || tables.Number != decode.Plan || sum.Plan != decode.Plan {
+		t.Fatal(tables, sum, err)
+	}
+	must(t, p.ClearCeilings())
+	must(t, p.Start())
+	oneStep(t, pool, plan, 70)
+	records, err = p.Read(10)
+	if err != nil || len(records) != 3 || records[2].Valid&ValidBound != 0 {
+		t.Fatal(records, err)
+	}
 }
 
 func TestWrongUseOfProfilers(t *testing.T) {

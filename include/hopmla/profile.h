@@ -157,7 +157,9 @@ HOPMLA_API hopmla_status hopmla_profiler_describe(hopmla_profiler *profiler, hop
                                                   hopmla_error *error);
 
 /** Ceilings that bounds are computed from, of records that are summed or read from now on; until then bound and fraction
- * are not valid. @return OK, NULL, STRUCT_SIZE, STRUCT_TAIL, ARGUMENT when a rate is not finite and > 0. */
+ * are not valid.
+ * @param ceilings  NULL: none from now on
+ * @return OK, NULL, STRUCT_SIZE, STRUCT_TAIL, ARGUMENT when a rate is not finite and > 0. */
 HOPMLA_API hopmla_status hopmla_profiler_set_ceilings(hopmla_profiler *profiler, const hopmla_ceilings *ceilings,
                                                       hopmla_error *error);
 

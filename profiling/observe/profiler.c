@@ -287,30 +287,35 @@ static hopmla_status check_rate(const char *name, double rate, hopmla_error *err
     return HOPMLA_OK;
 }
 
+static hopmla_status read_ceilings(const hopmla_ceilings *ceilings, hopmla_ceilings *own, hopmla_error *error)
+{
+    hopmla_status status =
+        hm_abi_read(ceilings, own, sizeof(*own), HM_SIZE_THROUGH(hopmla_ceilings, driver), "ceilings", error);
+    if (status == HOPMLA_OK) {
+        status = check_rate("read_bytes_per_second", own->read_bytes_per_second, error);
+    }
+    if (status == HOPMLA_OK) {
+        status = check_rate("flops_burst", own->flops_burst, error);
+    }
+    if (status == HOPMLA_OK) {
+        status = check_rate("flops_sustained", own->flops_sustained, error);
+    }
+    return status;
+}
+
 hopmla_status hopmla_profiler_set_ceilings(hopmla_profiler *profiler, const hopmla_ceilings *ceilings,
                                            hopmla_error *error)
 {
     HM_CHECK_ERROR(error);
     HM_CHECK_NULL(profiler, error);
-    HM_CHECK_NULL(ceilings, error);
-    hopmla_ceilings own;
-    hopmla_status status =
-        hm_abi_read(ceilings, &own, sizeof(own), HM_SIZE_THROUGH(hopmla_ceilings, driver), "ceilings", error);
-    if (status == HOPMLA_OK) {
-        status = check_rate("read_bytes_per_second", own.read_bytes_per_second, error);
-    }
-    if (status == HOPMLA_OK) {
-        status = check_rate("flops_burst", own.flops_burst, error);
-    }
-    if (status == HOPMLA_OK) {
-        status = check_rate("flops_sustained", own.flops_sustained, error);
-    }
+    hopmla_ceilings own = HOPMLA_CEILINGS_INIT;
+    hopmla_status status = ceilings ? read_ceilings(ceilings, &own, error) : HOPMLA_OK;
     if (status || hm_profiler_is_forked(profiler)) {
         return status;
     }
     pthread_mutex_lock(&profiler->mutex);
     profiler->finisher.ceilings = own;
-    profiler->finisher.has_ceilings = 1;
+    profiler->finisher.has_ceilings = ceilings != NULL;
     pthread_mutex_unlock(&profiler->mutex);
     return HOPMLA_OK;
 }

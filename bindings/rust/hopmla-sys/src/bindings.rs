@@ -1563,6 +1563,8 @@ extern "C" {
     /// Ceilings that bounds are computed from, of records that are summed or read from now on; until then bound and fraction
     /// are not valid.
     ///
+    /// `ceilings`: NULL: none from now on
+    ///
     /// Returns OK, NULL, STRUCT_SIZE, STRUCT_TAIL, ARGUMENT when a rate is not finite and > 0.
     pub fn hopmla_profiler_set_ceilings(
         profiler: *mut hopmla_profiler,

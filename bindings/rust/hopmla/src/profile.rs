@@ -203,6 +203,12 @@ impl Profiler {
         call(|error| unsafe { sys::hopmla_profiler_set_ceilings(self.raw(), &raw, error) })
     }
 
+    /// Forgets them: bounds of records that are summed or read from now on are not valid.
+    pub fn clear_ceilings(&self) -> Result<()> {
+        // SAFETY: the handle is alive.
+        call(|error| unsafe { sys::hopmla_profiler_set_ceilings(self.raw(), ptr::null(), error) })
+    }
+
     /// Takes up to `most` finished records out of the ring, in the order of their calls. Never waits.
     pub fn read(&self, most: usize) -> Result<Vec<Record>> {
         let info = self.describe()?;

@@ -51,10 +51,15 @@ fn calls_are_recorded_and_summed() {
 
     let totals = profiler.totals(Decode, Some(&plan)).unwrap();
     assert_eq!((totals.records, totals.calls, totals.flops), (2, 2, 2 * 1088 * 3 * 73));
+    assert_eq!((plan.tables().unwrap().number, totals.plan), (decode.plan(), decode.plan()));
     assert_eq!(profiler.totals(CallKind::Gather, None).unwrap().records, 0);
     for kind in CallKind::ALL {
         profiler.totals(kind, None).unwrap();
     }
+    profiler.clear_ceilings().unwrap();
+    profiler.start().unwrap();
+    step(&mut plan, &stream, 70);
+    assert!(profiler.read(3).unwrap()[2].fraction().is_none());
     assert_eq!(profiler.totals(CallKind::Unknown(99), None).unwrap_err().status(), Status::Enum);
 }
 
