@@ -409,7 +409,15 @@ static void test_totals_of_many_plans(void **state)
         hopmla_plan *plan;
         observed_plan(w->o.pool, &plan);
         assert_int_equal(hopmla_plan_update(plan, NULL, NULL, NULL, 0, w->o.stream, NULL), HOPMLA_OK);
-        assert_int_equal(observed_totals(profiler, HOPMLA_CALL_UPDATE, plan).records, i < 64 ? 1 : 0);
+        if (i < 64) {
+            assert_int_equal(observed_totals(profiler, HOPMLA_CALL_UPDATE, plan).records, 1);
+        } else {
+            hopmla_totals totals = HOPMLA_TOTALS_INIT;
+            totals.records = 77;
+            assert_fails(hopmla_profiler_get_totals(profiler, HOPMLA_CALL_UPDATE, plan, &totals, &error),
+                         HOPMLA_ERROR_TOO_MANY, "plan");
+            assert_int_equal(totals.records, 77);
+        }
         assert_int_equal(hopmla_plan_end(plan, w->o.stream, NULL), HOPMLA_OK);
         hopmla_plan_destroy(plan);
     }

@@ -193,7 +193,8 @@ func (p *Profiler) Read(most int) ([]Record, error) {
 	return records, err
 }
 
-// Totals are those of a kind, of one plan or, with nil, of all. Never waits.
+// Totals are those of a kind, of one plan or, with nil, of all. Never waits. ErrTooMany when 64 other plans were seen before
+// this one: its records are in the totals of all only.
 func (p *Profiler) Totals(kind CallKind, plan *Plan) (Totals, error) {
 	raw := C.hopmla_totals{struct_size: C.sizeof_hopmla_totals}
 	var of *C.hopmla_plan

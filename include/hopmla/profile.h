@@ -273,8 +273,9 @@ typedef struct hopmla_totals {
     0, 0, 0, 0, 0, 0, 0 }
 
 /** Reads the totals of a kind, of one plan or of all. Takes in what has finished; never waits.
- * @param plan  or NULL for all. Totals are kept for the first 64 plans seen; of another one they are 0
- * @return OK, NULL, STRUCT_SIZE, ENUM, MISMATCH. */
+ * @param plan  or NULL for all. Totals are kept for the first 64 plans seen, destroyed ones too
+ * @return OK, NULL, STRUCT_SIZE, ENUM, MISMATCH; TOO_MANY when 64 other plans were seen before this one: its records are in
+ *         the totals of all plans only. */
 HOPMLA_API hopmla_status hopmla_profiler_get_totals(hopmla_profiler *profiler, int32_t kind, hopmla_plan *plan,
                                                     hopmla_totals *totals, hopmla_error *error);
 

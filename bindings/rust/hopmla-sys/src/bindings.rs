@@ -1738,9 +1738,10 @@ pub struct hopmla_totals {
 extern "C" {
     /// Reads the totals of a kind, of one plan or of all. Takes in what has finished; never waits.
     ///
-    /// `plan`: or NULL for all. Totals are kept for the first 64 plans seen; of another one they are 0
+    /// `plan`: or NULL for all. Totals are kept for the first 64 plans seen, destroyed ones too
     ///
-    /// Returns OK, NULL, STRUCT_SIZE, ENUM, MISMATCH.
+    /// Returns OK, NULL, STRUCT_SIZE, ENUM, MISMATCH; TOO_MANY when 64 other plans were seen before this one: its records are in
+    /// the totals of all plans only.
     pub fn hopmla_profiler_get_totals(
         profiler: *mut hopmla_profiler,
         kind: i32,

@@ -233,6 +233,10 @@ impl Profiler {
     }
 
     /// The totals of a kind, of one plan or of all. Never waits.
+    ///
+    /// # Errors
+    ///
+    /// [`Status::TooMany`] when 64 other plans were seen before this one: its records are in the totals of all only.
     pub fn totals(&self, kind: CallKind, plan: Option<&Plan>) -> Result<Totals> {
         if let Some(plan) = plan {
             self.context.expect_same(plan.pool().context(), "the plan")?;
