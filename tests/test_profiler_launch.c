@@ -129,6 +129,10 @@ static void test_calls_inside(void **state)
     assert_int_equal(observed_decode(&w->o, 0), HOPMLA_OK);
     hopmla_record records[4];
     assert_int_equal(observed_read(profiler, records, 4), 1); /* the decode comes after the launch, which still runs */
+    assert_int_equal(hopmla_profiler_finish(profiler, NULL),
+                     HOPMLA_OK); /* does not wait for what only the caller ends */
+    assert_int_equal(observed_info(profiler).waiting, 2);
+    assert_int_equal(observed_read(profiler, records, 4), 0);
     end(&w->o);
     assert_int_equal(observed_read(profiler, records, 4), 2);
     assert_int_equal(records[0].kind, HOPMLA_CALL_LAUNCH);

@@ -47,11 +47,11 @@ enum {
 /** Where a figure comes from; stored as int32_t. */
 enum {
     HOPMLA_SOURCE_NONE = 0,
-    HOPMLA_SOURCE_ANALYTIC = 1, /**< computed from shapes and lengths */
+    HOPMLA_SOURCE_ANALYTIC = 1, /**< computed from shapes and lengths. Reserved: no field says it in this release */
     HOPMLA_SOURCE_HOST = 2,     /**< the time of the call itself: the CPU backend, where a call ends with its work */
     HOPMLA_SOURCE_EVENT = 3,    /**< a pair of CUDA events: a few microseconds too long, for groups of calls */
     HOPMLA_SOURCE_ACTIVITY = 4, /**< CUPTI's kernel times: first start to last end */
-    HOPMLA_SOURCE_COUNTER = 5   /**< CUPTI's range profiler: hardware counters */
+    HOPMLA_SOURCE_COUNTER = 5   /**< CUPTI's range profiler: hardware counters. Reserved likewise */
 };
 
 /** Clocks that may be asked for; bits. Nothing of them: analytic figures alone, and on CPU the host's clock. */
@@ -220,7 +220,7 @@ typedef struct hopmla_record {
     uint64_t tensor_flops;    /**< of the pool format's wgmma */
     double active_cycles;     /**< of a multiprocessor on average */
     double tensor_cycles;     /**< in which its tensor cores worked, on average */
-    double custom[HOPMLA_CUSTOM_METRICS];
+    double custom[HOPMLA_CUSTOM_METRICS]; /**< in the order of options.metrics; NaN beyond their number */
 } hopmla_record;
 
 /** Reads records in the order of their calls, finished ones only, and takes them out of the ring. Never waits: what is
@@ -235,7 +235,8 @@ typedef struct hopmla_record {
 HOPMLA_API hopmla_status hopmla_profiler_read(hopmla_profiler *profiler, hopmla_record *records, uint64_t record_size,
                                               uint32_t capacity, uint32_t *count, hopmla_error *error);
 
-/** Waits until every record of a call that has returned can be read. Synchronises the context; not during capture.
+/** Waits until every record of a call that has returned can be read. Synchronises the context; not during capture. Behind a
+ * launch that was begun and not ended records wait until its end, or a stop: hopmla_profiler_info.waiting counts them.
  * @return OK, NULL, and the driver's. */
 HOPMLA_API hopmla_status hopmla_profiler_finish(hopmla_profiler *profiler, hopmla_error *error);
 
@@ -293,7 +294,9 @@ typedef struct hopmla_launch_note {
 HOPMLA_API hopmla_status hopmla_launch_note_init(hopmla_launch_note *note, uint64_t size);
 
 /** Tells that a graph with this plan's calls is about to be launched on the step's stream: opens an NVTX range, and
- * starts a record where a profiler is started. hopmla_plan_launch_end must follow on the same thread.
+ * starts a record where a profiler is started. hopmla_plan_launch_end must follow on the same thread, and soon: records are
+ * read in the order of their calls, so those of all threads that come behind this one wait for its end, and are dropped
+ * when they fill the ring.
  *
  * Costs the checks of its arguments where nobody listens. May enqueue an event. Not capturable.
  * @return OK, NULL, STRUCT_SIZE, STRUCT_TAIL, ARGUMENT when the note counts no call or more than 2^20, DTYPE, MISMATCH,

@@ -1417,7 +1417,7 @@ pub const HOPMLA_CALL_UPDATE: i32 = 4;
 /// a launch of a graph that holds appends and decodes; of one kind it counts as that kind
 pub const HOPMLA_CALL_LAUNCH: i32 = 5;
 pub const HOPMLA_SOURCE_NONE: i32 = 0;
-/// computed from shapes and lengths
+/// computed from shapes and lengths. Reserved: no field says it in this release
 pub const HOPMLA_SOURCE_ANALYTIC: i32 = 1;
 /// the time of the call itself: the CPU backend, where a call ends with its work
 pub const HOPMLA_SOURCE_HOST: i32 = 2;
@@ -1425,7 +1425,7 @@ pub const HOPMLA_SOURCE_HOST: i32 = 2;
 pub const HOPMLA_SOURCE_EVENT: i32 = 3;
 /// CUPTI's kernel times: first start to last end
 pub const HOPMLA_SOURCE_ACTIVITY: i32 = 4;
-/// CUPTI's range profiler: hardware counters
+/// CUPTI's range profiler: hardware counters. Reserved likewise
 pub const HOPMLA_SOURCE_COUNTER: i32 = 5;
 /// two CUDA events around each call. Ignored on CPU
 pub const HOPMLA_CLOCK_EVENTS: u32 = 1;
@@ -1657,6 +1657,7 @@ pub struct hopmla_record {
     pub active_cycles: f64,
     /// in which its tensor cores worked, on average
     pub tensor_cycles: f64,
+    /// in the order of options.metrics; NaN beyond their number
     pub custom: [f64; 8],
 }
 
@@ -1685,7 +1686,8 @@ extern "C" {
 }
 
 extern "C" {
-    /// Waits until every record of a call that has returned can be read. Synchronises the context; not during capture.
+    /// Waits until every record of a call that has returned can be read. Synchronises the context; not during capture. Behind a
+    /// launch that was begun and not ended records wait until its end, or a stop: hopmla_profiler_info.waiting counts them.
     ///
     /// Returns OK, NULL, and the driver's.
     pub fn hopmla_profiler_finish(profiler: *mut hopmla_profiler, error: *mut hopmla_error) -> hopmla_status;
@@ -1773,7 +1775,9 @@ extern "C" {
 
 extern "C" {
     /// Tells that a graph with this plan's calls is about to be launched on the step's stream: opens an NVTX range, and
-    /// starts a record where a profiler is started. hopmla_plan_launch_end must follow on the same thread.
+    /// starts a record where a profiler is started. hopmla_plan_launch_end must follow on the same thread, and soon: records are
+    /// read in the order of their calls, so those of all threads that come behind this one wait for its end, and are dropped
+    /// when they fill the ring.
     ///
     /// Costs the checks of its arguments where nobody listens. May enqueue an event. Not capturable.
     ///
