@@ -91,7 +91,7 @@ hopmla_status hopmla_decode_paged_prepare(hopmla_context *context, const hopmla_
     }
     status = context->backend->schedule(context->device, &envelope, &tables, workspace, stream, error);
     if (seen.bits) {
-        hm_observe_end(&seen, &context->observers, stream, status);
+        hm_observe_end(&seen, stream, status);
     }
     return status;
 }
@@ -141,7 +141,7 @@ hopmla_status hopmla_decode_paged(hopmla_context *context, const hopmla_paged_de
     status =
         context->backend->decode(context->device, &envelope, &kv, &binding, &tables, &decode, workspace, stream, error);
     if (seen.bits) {
-        hm_observe_end(&seen, &context->observers, stream, status);
+        hm_observe_end(&seen, stream, status);
     }
     return status;
 }

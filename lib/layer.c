@@ -130,7 +130,7 @@ hopmla_status hopmla_append(hopmla_plan *plan, const hopmla_append_args *args, c
     status =
         context->backend->append(context->device, &plan->envelope, &plan->kv, &plan->tables, &append, stream, error);
     if (seen.bits) {
-        hm_observe_end(&seen, &context->observers, stream, status);
+        hm_observe_end(&seen, stream, status);
     }
     return status;
 }
@@ -225,7 +225,7 @@ hopmla_status hopmla_gather(hopmla_plan *plan, const hopmla_gather_args *args, v
     status =
         context->backend->gather(context->device, &plan->envelope, &plan->kv, &plan->tables, &gather, stream, error);
     if (seen.bits) {
-        hm_observe_end(&seen, &context->observers, stream, status);
+        hm_observe_end(&seen, stream, status);
     }
     return status;
 }
@@ -260,7 +260,7 @@ hopmla_status hopmla_decode(hopmla_plan *plan, const hopmla_decode_args *args, c
     status = context->backend->decode(context->device, &plan->envelope, &plan->kv, &plan->binding, &plan->tables,
                                       &decode, plan->workspace, stream, error);
     if (seen.bits) {
-        hm_observe_end(&seen, &context->observers, stream, status);
+        hm_observe_end(&seen, stream, status);
     }
     return status;
 }

@@ -7,6 +7,12 @@ enum {
     MAX_CALLS = 1 << 20
 };
 
+hopmla_status hopmla_launch_note_init(hopmla_launch_note *note, uint64_t size)
+{
+    const hopmla_launch_note defaults = HOPMLA_LAUNCH_NOTE_INIT;
+    return hm_abi_init(note, size, &defaults, sizeof(defaults), HM_SIZE_THROUGH(hopmla_launch_note, dtype));
+}
+
 static hopmla_status read_note(const hopmla_plan *plan, const hopmla_launch_note *note, hopmla_launch_note *own,
                                hopmla_error *error)
 {
@@ -62,7 +68,7 @@ hopmla_status hopmla_plan_launch_begin(hopmla_plan *plan, const hopmla_launch_no
     return HOPMLA_OK;
 }
 
-hopmla_status hopmla_plan_launch_end(hopmla_plan *plan, hopmla_stream stream, hopmla_error *error)
+hopmla_status hopmla_plan_launch_end(hopmla_plan *plan, int32_t launched, hopmla_stream stream, hopmla_error *error)
 {
     HM_CHECK_ERROR(error);
     HM_CHECK_NULL(plan, error);
@@ -73,7 +79,10 @@ hopmla_status hopmla_plan_launch_end(hopmla_plan *plan, hopmla_stream stream, ho
         return hm_fail(error, HOPMLA_ERROR_STATE, "stream is %p, but the launch was begun on %p", (void *)stream,
                        (void *)plan->launch_stream);
     }
+    if (launched != 0 && launched != 1) {
+        return hm_fail(error, HOPMLA_ERROR_ARGUMENT, "launched is %d, must be 0 or 1", (int)launched);
+    }
     plan->launching = 0;
-    hm_observe_launch_end(&plan->launch, &plan->pool->context->observers, stream);
+    hm_observe_launch_end(&plan->launch, &plan->pool->context->observers, stream, launched);
     return HOPMLA_OK;
 }

@@ -143,7 +143,7 @@ hopmla_status hopmla_plan_get_tables(hopmla_plan *plan, hopmla_plan_tables *tabl
     HM_CHECK_NULL(plan, error);
     HM_CHECK_NULL(tables, error);
     const hopmla_status status =
-        hm_abi_check_output(tables, HM_SIZE_THROUGH(hopmla_plan_tables, block_table), "tables", error);
+        hm_abi_check_output(tables, HM_SIZE_THROUGH(hopmla_plan_tables, number), "tables", error);
     if (status) {
         return status;
     }
@@ -157,6 +157,7 @@ hopmla_status hopmla_plan_get_tables(hopmla_plan *plan, hopmla_plan_tables *tabl
         .q_starts = plan->memory.q_starts,
         .append_starts = plan->memory.append_starts,
         .block_table = plan->memory.block_table,
+        .number = plan->number,
     };
     hm_abi_write(tables, &own, sizeof(own));
     return HOPMLA_OK;

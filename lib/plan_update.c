@@ -300,7 +300,7 @@ hopmla_status hopmla_plan_update(hopmla_plan *plan, const hopmla_seq *seqs, cons
     }
     status = hand_over(plan, staging, stream, error);
     if (seen.bits) {
-        hm_observe_end(&seen, observers, stream, status);
+        hm_observe_end(&seen, stream, status);
     }
     if (status) {
         forget_rows(plan);

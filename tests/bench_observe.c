@@ -119,7 +119,7 @@ static double run_launches(world *w)
     const int64_t begin = hm_now();
     for (int i = 0; i < CALLS; i++) {
         hopmla_plan_launch_begin(w->plan, &note, w->stream, NULL);
-        hopmla_plan_launch_end(w->plan, w->stream, NULL);
+        hopmla_plan_launch_end(w->plan, 1, w->stream, NULL);
     }
     return (double)(hm_now() - begin) / CALLS;
 }

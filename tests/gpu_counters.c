@@ -170,7 +170,7 @@ static void launch(const world *w)
     note.decodes = w->shape.layers;
     MUST(hopmla_plan_launch_begin(w->plan, &note, w->stream, &error));
     MUST(hopmla_graph_launch(w->context, w->graph, w->stream, &error));
-    MUST(hopmla_plan_launch_end(w->plan, w->stream, &error));
+    MUST(hopmla_plan_launch_end(w->plan, 1, w->stream, &error));
 }
 
 /* Profilers. */
@@ -356,7 +356,7 @@ static void check_runtime_launch(hopmla_context *context)
         note.decodes = w.shape.layers;
         MUST(hopmla_plan_launch_begin(w.plan, &note, w.stream, &error));
         CHECK(launch_graph(w.graph, w.stream) == 0, "cudaGraphLaunch");
-        MUST(hopmla_plan_launch_end(w.plan, w.stream, &error));
+        MUST(hopmla_plan_launch_end(w.plan, 1, w.stream, &error));
     }
     const uint32_t n = read_all(profiler, records, 4);
     CHECK(n == 4, "%u records", n);

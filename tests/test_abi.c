@@ -226,7 +226,7 @@ static void valid_launch_note(void *made)
 static hopmla_status call_launch(void *note, hopmla_error *error)
 {
     const hopmla_status status = hopmla_plan_launch_begin(fixture.plan, note, NULL, error);
-    assert_int_equal(hopmla_plan_launch_end(fixture.plan, NULL, NULL) == HOPMLA_OK, status == HOPMLA_OK);
+    assert_int_equal(hopmla_plan_launch_end(fixture.plan, 1, NULL, NULL) == HOPMLA_OK, status == HOPMLA_OK);
     return status;
 }
 
@@ -479,6 +479,7 @@ INITIALISER(decode_args, HOPMLA_DECODE_ARGS_INIT);
 INITIALISER(paged_desc, HOPMLA_PAGED_DESC_INIT);
 INITIALISER(export_options, HOPMLA_EXPORT_OPTIONS_INIT);
 INITIALISER(profiler_options, HOPMLA_PROFILER_OPTIONS_INIT);
+INITIALISER(launch_note, HOPMLA_LAUNCH_NOTE_INIT);
 
 typedef struct initialiser {
     hopmla_status (*init)(void *made, uint64_t size);
@@ -492,7 +493,7 @@ typedef struct initialiser {
     }
 static const initialiser initialisers[] = {
     ENTRY(context_options), ENTRY(pool_options), ENTRY(plan_options),     ENTRY(append_args),    ENTRY(gather_args),
-    ENTRY(decode_args),     ENTRY(paged_desc),   ENTRY(profiler_options), ENTRY(export_options),
+    ENTRY(decode_args),     ENTRY(paged_desc),   ENTRY(profiler_options), ENTRY(export_options), ENTRY(launch_note),
 };
 
 static void test_init_functions(void **state)

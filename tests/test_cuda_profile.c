@@ -170,7 +170,7 @@ static void test_capture(void **state)
     for (int i = 0; i < 3; i++) {
         assert_int_equal(hopmla_plan_launch_begin(o->plan, &note, o->stream, NULL), HOPMLA_OK);
         assert_int_equal(hopmla_graph_launch(o->context, graph, o->stream, NULL), HOPMLA_OK);
-        assert_int_equal(hopmla_plan_launch_end(o->plan, o->stream, NULL), HOPMLA_OK);
+        assert_int_equal(hopmla_plan_launch_end(o->plan, 1, o->stream, NULL), HOPMLA_OK);
     }
     assert_int_equal(observed_read(profiler, records, 8), 3);
     assert_int_equal(records[2].kind, HOPMLA_CALL_LAUNCH);

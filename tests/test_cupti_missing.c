@@ -193,6 +193,37 @@ static void test_own_capture(void **state)
     hopmla_profiler_destroy(profiler);
 }
 
+/* A range that cannot be pushed or popped ends the counting, and there is a reason; another start tries again. */
+static void test_ranges_that_fail(void **state)
+{
+    observed *o = *state;
+    static const char *const names[] = { "cuptiRangeProfilerPushRange", "cuptiRangeProfilerPopRange" };
+    hopmla_profiler *profiler = make(o->context, EVENTS, HOPMLA_COUNTERS_LIGHT, 64);
+    hopmla_record records[4];
+    for (int i = 0; i < 4; i++) {
+        const char *name = names[i / 2];
+        const int is_read = i % 2; /* else the stop has to find it */
+        assert_int_equal(hopmla_profiler_start(profiler, NULL), HOPMLA_OK);
+        assert_string_equal(observed_info(profiler).counters_missing, "");
+        assert_int_equal(observed_info(profiler).counters, HOPMLA_COUNTERS_LIGHT);
+        fake_cupti_fail(name, 0, 999);
+        const int pushes = fake_cupti.pushes;
+        assert_int_equal(observed_decode(o, 0), HOPMLA_OK);
+        assert_int_equal(observed_decode(o, 0), HOPMLA_OK);
+        assert_int_equal(fake_cupti.pushes - pushes, i / 2); /* none behind the failure */
+        if (is_read) {
+            assert_int_equal(observed_read(profiler, records, 4), 2);
+            assert_holds(observed_info(profiler).counters_missing, name);
+            assert_int_equal(observed_info(profiler).counters, HOPMLA_COUNTERS_NONE);
+        }
+        assert_int_equal(hopmla_profiler_stop(profiler, NULL), HOPMLA_OK);
+        assert_holds(observed_info(profiler).counters_missing, name);
+        assert_int_equal(observed_read(profiler, records, 4), is_read ? 0 : 2);
+        fake_cupti_fail(NULL, 0, 0);
+    }
+    hopmla_profiler_destroy(profiler);
+}
+
 /* Any call of CUPTI fails, once or from then on. */
 
 static void use_all(observed *o, int32_t counters)
@@ -289,7 +320,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_no_privilege), TEST(test_impossible_metrics), TEST(test_metrics_are_checked),
         TEST(test_subscriber),   TEST(test_two_contexts),       TEST(test_capture),
-        TEST(test_own_capture),  TEST(test_any_failure),        TEST(test_no_memory),
+        TEST(test_own_capture),  TEST(test_ranges_that_fail),   TEST(test_any_failure),
+        TEST(test_no_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL) != 0;
 }

@@ -253,7 +253,7 @@ static int fork_in_session(void)
     const pid_t child = fork();
     if (child == 0) {
         hopmla_profiler_info child_info;
-        const int launch = hopmla_plan_launch_end(o.plan, o.stream, NULL) == HOPMLA_OK;
+        const int launch = hopmla_plan_launch_end(o.plan, 1, o.stream, NULL) == HOPMLA_OK;
         const int decode = observed_decode(&o, 0) == HOPMLA_OK;
         const int finish = hopmla_profiler_finish(profiler, NULL) == HOPMLA_OK;
         const int stop = hopmla_profiler_stop(profiler, NULL) == HOPMLA_OK;
@@ -266,7 +266,7 @@ static int fork_in_session(void)
     }
     int status = -1;
     REQUIRE(waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 0);
-    REQUIRE(hopmla_plan_launch_end(o.plan, o.stream, NULL) == HOPMLA_OK);
+    REQUIRE(hopmla_plan_launch_end(o.plan, 1, o.stream, NULL) == HOPMLA_OK);
     REQUIRE(hopmla_profiler_finish(profiler, NULL) == HOPMLA_OK);
     hopmla_record records[4];
     uint32_t count = 0;

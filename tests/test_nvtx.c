@@ -79,10 +79,10 @@ static void make_calls(observed *o)
     const hopmla_launch_note note = { sizeof(note), 0, 2, 0 };
     assert_int_equal(hopmla_plan_launch_begin(o->plan, &note, o->stream, NULL), HOPMLA_OK);
     assert_int_equal(observed_decode(o, 0), HOPMLA_OK);
-    assert_int_equal(hopmla_plan_launch_end(o->plan, o->stream, NULL), HOPMLA_OK);
+    assert_int_equal(hopmla_plan_launch_end(o->plan, 1, o->stream, NULL), HOPMLA_OK);
     const hopmla_launch_note both = { sizeof(both), 1, 1, 0 };
     assert_int_equal(hopmla_plan_launch_begin(o->plan, &both, o->stream, NULL), HOPMLA_OK);
-    assert_int_equal(hopmla_plan_launch_end(o->plan, o->stream, NULL), HOPMLA_OK);
+    assert_int_equal(hopmla_plan_launch_end(o->plan, 1, o->stream, NULL), HOPMLA_OK);
 }
 
 static void test_ranges(void **state)

@@ -193,6 +193,9 @@ static void test_a_record_of_each_kind(void **state)
     assert_int_equal(observed_info(profiler).waiting, 4);
     assert_int_equal(observed_read(profiler, records, 8), 4);
     const uint64_t plan = records[0].plan;
+    hopmla_plan_tables tables = HOPMLA_PLAN_TABLES_INIT;
+    assert_int_equal(hopmla_plan_get_tables(w->o.plan, &tables, NULL), HOPMLA_OK);
+    assert_int_equal(tables.number, plan);
     assert_true(plan > 0);
     const int32_t kinds[] = { HOPMLA_CALL_UPDATE, HOPMLA_CALL_APPEND, HOPMLA_CALL_DECODE, HOPMLA_CALL_GATHER };
     const uint32_t rows[] = { 2, 1, 3, 10 };
@@ -323,7 +326,6 @@ static void test_ceilings(void **state)
     hopmla_profiler *profiler = observed_profiler(w->o.context, 0, 0);
     hopmla_ceilings ceilings = HOPMLA_CEILINGS_INIT;
     assert_fails(hopmla_profiler_set_ceilings(NULL, &ceilings, &error), HOPMLA_ERROR_NULL, "profiler");
-    assert_fails(hopmla_profiler_set_ceilings(profiler, NULL, &error), HOPMLA_ERROR_NULL, "ceilings");
     assert_fails(hopmla_profiler_set_ceilings(profiler, &ceilings, &error), HOPMLA_ERROR_ARGUMENT, "read_bytes");
     ceilings.read_bytes_per_second = 1e9;
     ceilings.flops_burst = -1.0;
@@ -346,6 +348,11 @@ static void test_ceilings(void **state)
         assert_true(records[1].fraction == records[1].bound_ns / (double)records[1].device_ns);
         assert_true(records[1].bytes_per_second > 0.0 && records[1].flops_per_second > 0.0);
     }
+    assert_int_equal(hopmla_profiler_set_ceilings(profiler, NULL, NULL), HOPMLA_OK); /* none again */
+    assert_int_equal(observed_decode(&w->o, 0), HOPMLA_OK);
+    assert_int_equal(observed_read(profiler, records, 2), 1);
+    assert_int_equal(records[0].valid, HOPMLA_VALID_WORK | HOPMLA_VALID_TIME);
+    assert_true(records[0].bound_ns == 0.0 && records[0].fraction == 0.0);
     hopmla_profiler_destroy(profiler);
 }
 
@@ -402,7 +409,15 @@ static void test_totals_of_many_plans(void **state)
         hopmla_plan *plan;
         observed_plan(w->o.pool, &plan);
         assert_int_equal(hopmla_plan_update(plan, NULL, NULL, NULL, 0, w->o.stream, NULL), HOPMLA_OK);
-        assert_int_equal(observed_totals(profiler, HOPMLA_CALL_UPDATE, plan).records, i < 64 ? 1 : 0);
+        if (i < 64) {
+            assert_int_equal(observed_totals(profiler, HOPMLA_CALL_UPDATE, plan).records, 1);
+        } else {
+            hopmla_totals totals = HOPMLA_TOTALS_INIT;
+            totals.records = 77;
+            assert_fails(hopmla_profiler_get_totals(profiler, HOPMLA_CALL_UPDATE, plan, &totals, &error),
+                         HOPMLA_ERROR_TOO_MANY, "plan");
+            assert_int_equal(totals.records, 77);
+        }
         assert_int_equal(hopmla_plan_end(plan, w->o.stream, NULL), HOPMLA_OK);
         hopmla_plan_destroy(plan);
     }

@@ -48,14 +48,14 @@ static void begin(observed *o)
 
 static void end(observed *o)
 {
-    assert_int_equal(hopmla_plan_launch_end(o->plan, o->stream, NULL), HOPMLA_OK);
+    assert_int_equal(hopmla_plan_launch_end(o->plan, 1, o->stream, NULL), HOPMLA_OK);
 }
 
 static void begin_fails(observed *o, const hopmla_launch_note *note, hopmla_stream stream, hopmla_status status,
                         const char *words)
 {
     assert_fails(hopmla_plan_launch_begin(o->plan, note, stream, &error), status, words);
-    assert_fails(hopmla_plan_launch_end(o->plan, o->stream, &error), HOPMLA_ERROR_STATE, "no launch");
+    assert_fails(hopmla_plan_launch_end(o->plan, 1, o->stream, &error), HOPMLA_ERROR_STATE, "no launch");
 }
 
 /* The same whether somebody observes or not. */
@@ -65,7 +65,7 @@ static void check_misuse(world *w)
     hopmla_launch_note note = note_of(1, 1);
     observed_update(o);
     assert_fails(hopmla_plan_launch_begin(NULL, &note, o->stream, &error), HOPMLA_ERROR_NULL, "plan");
-    assert_fails(hopmla_plan_launch_end(NULL, o->stream, &error), HOPMLA_ERROR_NULL, "plan");
+    assert_fails(hopmla_plan_launch_end(NULL, 1, o->stream, &error), HOPMLA_ERROR_NULL, "plan");
     begin_fails(o, NULL, o->stream, HOPMLA_ERROR_NULL, "note");
     note.struct_size = 4;
     begin_fails(o, &note, o->stream, HOPMLA_ERROR_STRUCT_SIZE, "note");
@@ -96,9 +96,11 @@ static void check_misuse(world *w)
     fake_capture(w->device, o->stream, 0);
     assert_int_equal(hopmla_plan_launch_begin(o->plan, &note, o->stream, NULL), HOPMLA_OK);
     assert_fails(hopmla_plan_launch_begin(o->plan, &note, o->stream, &error), HOPMLA_ERROR_STATE, "not ended");
-    assert_fails(hopmla_plan_launch_end(o->plan, NULL, &error), HOPMLA_ERROR_STATE, "begun on");
+    assert_fails(hopmla_plan_launch_end(o->plan, 1, NULL, &error), HOPMLA_ERROR_STATE, "begun on");
+    assert_fails(hopmla_plan_launch_end(o->plan, 2, o->stream, &error), HOPMLA_ERROR_ARGUMENT, "launched");
+    assert_fails(hopmla_plan_launch_end(o->plan, -1, o->stream, &error), HOPMLA_ERROR_ARGUMENT, "launched");
     end(o);
-    assert_fails(hopmla_plan_launch_end(o->plan, o->stream, &error), HOPMLA_ERROR_STATE, "no launch");
+    assert_fails(hopmla_plan_launch_end(o->plan, 1, o->stream, &error), HOPMLA_ERROR_STATE, "no launch");
     assert_int_equal(hopmla_plan_end(o->plan, o->stream, NULL), HOPMLA_OK);
     begin_fails(o, &note, o->stream, HOPMLA_ERROR_STATE, "ended");
 }
@@ -127,12 +129,37 @@ static void test_calls_inside(void **state)
     assert_int_equal(observed_decode(&w->o, 0), HOPMLA_OK);
     hopmla_record records[4];
     assert_int_equal(observed_read(profiler, records, 4), 1); /* the decode comes after the launch, which still runs */
+    assert_int_equal(hopmla_profiler_finish(profiler, NULL),
+                     HOPMLA_OK); /* does not wait for what only the caller ends */
+    assert_int_equal(observed_info(profiler).waiting, 2);
+    assert_int_equal(observed_read(profiler, records, 4), 0);
     end(&w->o);
     assert_int_equal(observed_read(profiler, records, 4), 2);
     assert_int_equal(records[0].kind, HOPMLA_CALL_LAUNCH);
     assert_int_equal(records[0].calls, 4);
     assert_true(records[0].host_ns >= records[1].host_ns);
     assert_int_equal(records[1].kind, HOPMLA_CALL_DECODE);
+    hopmla_profiler_destroy(profiler);
+}
+
+/* A launch that failed leaves no record, and what comes after it is not held back. */
+static void test_failed_launch(void **state)
+{
+    world *w = *state;
+    observed *o = &w->o;
+    hopmla_profiler *profiler = observed_profiler(o->context, 0, 0);
+    observed_update(o);
+    begin(o);
+    assert_int_equal(hopmla_plan_launch_end(o->plan, 0, o->stream, NULL), HOPMLA_OK);
+    begin(o);
+    end(o);
+    hopmla_record records[4];
+    assert_int_equal(observed_read(profiler, records, 4), 2);
+    assert_int_equal(records[0].kind, HOPMLA_CALL_UPDATE);
+    assert_int_equal(records[1].kind, HOPMLA_CALL_LAUNCH);
+    assert_int_equal(records[1].id, 2);
+    assert_int_equal(observed_info(profiler).recorded, 2);
+    assert_int_equal(observed_totals(profiler, HOPMLA_CALL_LAUNCH, NULL).records, 1);
     hopmla_profiler_destroy(profiler);
 }
 
@@ -198,6 +225,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_misuse_unobserved, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_misuse_observed, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_calls_inside, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_failed_launch, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_stopped_inside, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_destroyed_inside, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_plan_destroyed_inside, set_up, tear_down),

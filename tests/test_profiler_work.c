@@ -376,7 +376,7 @@ static hopmla_record launch(world *w, uint32_t appends, uint32_t decodes, int32_
     note.decodes = decodes;
     note.dtype = dtype;
     assert_int_equal(hopmla_plan_launch_begin(w->plan, &note, NULL, NULL), HOPMLA_OK);
-    assert_int_equal(hopmla_plan_launch_end(w->plan, NULL, NULL), HOPMLA_OK);
+    assert_int_equal(hopmla_plan_launch_end(w->plan, 1, NULL, NULL), HOPMLA_OK);
     return last_record(w, kind);
 }
 

@@ -343,6 +343,7 @@ type PlanTables struct {
 	QStarts      DevicePtr // [MaxBatch + 1] first query row of each batch row
 	AppendStarts DevicePtr // [MaxBatch + 1] first appended token of each batch row
 	BlockTable   DevicePtr // [MaxBatch, TableStride] page ids
+	Number       uint64    // of the plan in the process, as records and totals have it
 }
 
 // Tables says where the plan's tables are.
@@ -365,5 +366,6 @@ func (p *Plan) Tables() (PlanTables, error) {
 		QStarts:      address(raw.q_starts),
 		AppendStarts: address(raw.append_starts),
 		BlockTable:   address(raw.block_table),
+		Number:       uint64(raw.number),
 	}, err
 }

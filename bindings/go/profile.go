@@ -131,6 +131,13 @@ func (p *Profiler) SetCeilings(ceilings Ceilings) error {
 	})
 }
 
+// ClearCeilings forgets them: bounds of records that are summed or read from now on are not valid.
+func (p *Profiler) ClearCeilings() error {
+	return p.call(func(profiler *C.hopmla_profiler, err *C.hopmla_error) C.hopmla_status {
+		return C.hopmla_profiler_set_ceilings(profiler, nil, err)
+	})
+}
+
 // ProfilerInfo is what a profiler measures here.
 type ProfilerInfo struct {
 	Started         bool
@@ -186,7 +193,8 @@ func (p *Profiler) Read(most int) ([]Record, error) {
 	return records, err
 }
 
-// Totals are those of a kind, of one plan or, with nil, of all. Never waits.
+// Totals are those of a kind, of one plan or, with nil, of all. Never waits. ErrTooMany when 64 other plans were seen before
+// this one: its records are in the totals of all only.
 func (p *Profiler) Totals(kind CallKind, plan *Plan) (Totals, error) {
 	raw := C.hopmla_totals{struct_size: C.sizeof_hopmla_totals}
 	var of *C.hopmla_plan
@@ -212,8 +220,8 @@ type LaunchNote struct {
 }
 
 // NoteLaunch tells a profiler and NVTX that what launch does is one launch of a graph with this plan's calls, on the stream of
-// its open step. Errors are those of launch, and ErrArgument for a note that counts no call. The goroutine stays on its
-// thread meanwhile.
+// its open step. Errors are those of launch, and ErrArgument for a note that counts no call. A launch that returns an error
+// or panics leaves no record. The goroutine stays on its thread meanwhile.
 func (p *Plan) NoteLaunch(note LaunchNote, launch func() error) (err error) {
 	raw := C.hopmla_launch_note{struct_size: C.sizeof_hopmla_launch_note, appends: clamp32(note.Appends),
 		decodes: clamp32(note.Decodes)}
@@ -228,15 +236,19 @@ func (p *Plan) NoteLaunch(note LaunchNote, launch func() error) (err error) {
 	if begun != nil {
 		return begun
 	}
+	launched := C.int32_t(0) // as it stays where launch panics
 	defer func() {
 		ended := p.onStep(func(plan *C.hopmla_plan, stream C.hopmla_stream, s *scratch) C.hopmla_status {
-			return C.hopmla_plan_launch_end(plan, stream, &s.err)
+			return C.hopmla_plan_launch_end(plan, launched, stream, &s.err)
 		})
 		if err == nil {
 			err = ended
 		}
 	}()
-	return launch()
+	if err = launch(); err == nil {
+		launched = 1
+	}
+	return err
 }
 
 // onStep makes one call on the stream of the open step.

@@ -76,6 +76,16 @@ func TestCallsAreRecordedAndSummed(t *testing.T) {
 	}
 	_, err = p.Totals(99, nil)
 	expect(t, err, ErrEnum)
+	if tables, err := plan.Tables(); err != nil || tables.Number != decode.Plan || sum.Plan != decode.Plan {
+		t.Fatal(tables, sum, err)
+	}
+	must(t, p.ClearCeilings())
+	must(t, p.Start())
+	oneStep(t, pool, plan, 70)
+	records, err = p.Read(10)
+	if err != nil || len(records) != 3 || records[2].Valid&ValidBound != 0 {
+		t.Fatal(records, err)
+	}
 }
 
 func TestWrongUseOfProfilers(t *testing.T) {
@@ -144,12 +154,15 @@ func TestANotedLaunchIsOneRecord(t *testing.T) {
 	must(t, p.Finish())
 	records, err := p.Read(100)
 	must(t, err)
+	launches := 0
 	for _, r := range records {
 		if r.Kind == CallAppend && r.Graph && r.Calls == 1 {
-			return
+			launches++
 		}
 	}
-	t.Fatal(records)
+	if launches != 2 { // those that were launched
+		t.Fatal(launches, records)
+	}
 }
 
 type broken struct{ err error }

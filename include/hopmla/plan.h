@@ -231,9 +231,10 @@ typedef struct hopmla_plan_tables {
     const int32_t *q_starts;       /**< [max_batch + 1] first query row of each batch row; the total beyond count */
     const int32_t *append_starts;  /**< [max_batch + 1] first appended token of each batch row, likewise */
     const int32_t *block_table;    /**< [max_batch, table_stride] page ids; entries beyond a row's pages are garbage */
+    uint64_t number;               /**< of the plan in the process, from 1, as records and totals have it */
 } hopmla_plan_tables;
 
-#define HOPMLA_PLAN_TABLES_INIT { sizeof(hopmla_plan_tables), 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+#define HOPMLA_PLAN_TABLES_INIT { sizeof(hopmla_plan_tables), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
 
 /** Describes the tables. Thread-safe. @return OK, NULL, STRUCT_SIZE. */
 HOPMLA_API hopmla_status hopmla_plan_get_tables(hopmla_plan *plan, hopmla_plan_tables *tables, hopmla_error *error);

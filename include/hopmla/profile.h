@@ -22,7 +22,7 @@
  * listens was there when the context was created. A launch of a graph with calls of one kind is a range of that kind.
  *
  * Calls made while their stream is being captured run nothing and make no record; graph launches are recorded between
- * hopmla_plan_launch_begin and hopmla_plan_launch_end. Calls that fail make no record.
+ * hopmla_plan_launch_begin and hopmla_plan_launch_end. Calls and launches that fail make no record.
  *
  * Thread-safety: every function is thread-safe, but for the launches of one plan, which belong to the thread that uses
  * the plan. A profiler keeps its context alive. One profiler of a context can be started at a time, and hardware counters
@@ -47,11 +47,11 @@ enum {
 /** Where a figure comes from; stored as int32_t. */
 enum {
     HOPMLA_SOURCE_NONE = 0,
-    HOPMLA_SOURCE_ANALYTIC = 1, /**< computed from shapes and lengths */
+    HOPMLA_SOURCE_ANALYTIC = 1, /**< computed from shapes and lengths. Reserved: no field says it in this release */
     HOPMLA_SOURCE_HOST = 2,     /**< the time of the call itself: the CPU backend, where a call ends with its work */
     HOPMLA_SOURCE_EVENT = 3,    /**< a pair of CUDA events: a few microseconds too long, for groups of calls */
     HOPMLA_SOURCE_ACTIVITY = 4, /**< CUPTI's kernel times: first start to last end */
-    HOPMLA_SOURCE_COUNTER = 5   /**< CUPTI's range profiler: hardware counters */
+    HOPMLA_SOURCE_COUNTER = 5   /**< CUPTI's range profiler: hardware counters. Reserved likewise */
 };
 
 /** Clocks that may be asked for; bits. Nothing of them: analytic figures alone, and on CPU the host's clock. */
@@ -122,7 +122,7 @@ HOPMLA_API void hopmla_profiler_destroy(hopmla_profiler *profiler);
 /** Starts recording the context's calls. Opening a session of counters takes some 0.2 to 0.7 s, synchronises the device and
  * breaks captures under way in the context. CUPTI has room for one user in the process: while another one is there, or a
  * tool such as Nsight, its figures are left out, and hopmla_profiler_describe says so.
- * @return OK, NULL; STATE when this or another profiler of the context is started, or after fork(); BUSY when hardware
+ * @return OK, NULL; STATE when this or another profiler of the context is started or still stopping, or after fork(); BUSY when hardware
  *         counters were promised and another profiler of the process holds them; CAPTURE when it is known that a capture
  *         is under way that they would break; and the driver's. */
 HOPMLA_API hopmla_status hopmla_profiler_start(hopmla_profiler *profiler, hopmla_error *error);
@@ -159,7 +159,9 @@ HOPMLA_API hopmla_status hopmla_profiler_describe(hopmla_profiler *profiler, hop
                                                   hopmla_error *error);
 
 /** Ceilings that bounds are computed from, of records that are summed or read from now on; until then bound and fraction
- * are not valid. @return OK, NULL, STRUCT_SIZE, STRUCT_TAIL, ARGUMENT when a rate is not finite and > 0. */
+ * are not valid.
+ * @param ceilings  NULL: none from now on
+ * @return OK, NULL, STRUCT_SIZE, STRUCT_TAIL, ARGUMENT when a rate is not finite and > 0. */
 HOPMLA_API hopmla_status hopmla_profiler_set_ceilings(hopmla_profiler *profiler, const hopmla_ceilings *ceilings,
                                                       hopmla_error *error);
 
@@ -189,7 +191,7 @@ typedef struct hopmla_record {
     uint32_t struct_size;
     int32_t kind;             /**< HOPMLA_CALL_* */
     uint64_t id;              /**< 1, 2, … in the order of the calls; a gap was dropped */
-    uint64_t plan;            /**< number of the plan in the process, from 1; 0: raw */
+    uint64_t plan;            /**< number of the plan in the process, from 1, as in hopmla_plan_tables; 0: raw */
     uint64_t step;            /**< of the plan, from 1: one for each update */
     uint32_t calls;           /**< 1, or those in the graph */
     uint32_t layer;           /**< of one call */
@@ -222,7 +224,7 @@ typedef struct hopmla_record {
     uint64_t tensor_flops;    /**< of the pool format's wgmma */
     double active_cycles;     /**< of a multiprocessor on average */
     double tensor_cycles;     /**< in which its tensor cores worked, on average */
-    double custom[HOPMLA_CUSTOM_METRICS];
+    double custom[HOPMLA_CUSTOM_METRICS]; /**< in the order of options.metrics; NaN beyond their number */
 } hopmla_record;
 
 /** Reads records in the order of their calls, finished ones only, and takes them out of the ring. Never waits: what is
@@ -246,7 +248,8 @@ typedef struct hopmla_record {
 HOPMLA_API hopmla_status hopmla_profiler_read(hopmla_profiler *profiler, hopmla_record *records, uint64_t record_size,
                                               uint32_t capacity, uint32_t *count, hopmla_error *error);
 
-/** Waits until every record of a call that has returned can be read. Synchronises the context; not during capture.
+/** Waits until every record of a call that has returned can be read. Synchronises the context; not during capture. Behind a
+ * launch that was begun and not ended records wait until its end, or a stop: hopmla_profiler_info.waiting counts them.
  * @return OK, NULL, and the driver's. */
 HOPMLA_API hopmla_status hopmla_profiler_finish(hopmla_profiler *profiler, hopmla_error *error);
 
@@ -290,8 +293,9 @@ typedef struct hopmla_totals {
 
 /** Reads the totals of a kind, of one plan or of all. Takes in what has finished, as hopmla_profiler_read does, and never
  * waits for what still runs: makes driver calls (event queries), and with counters may synchronise the device.
- * @param plan  or NULL for all. Totals are kept for the first 64 plans seen; of another one they are 0
- * @return OK, NULL, STRUCT_SIZE, ENUM, MISMATCH. */
+ * @param plan  or NULL for all. Totals are kept for the first 64 plans seen, destroyed ones too
+ * @return OK, NULL, STRUCT_SIZE, ENUM, MISMATCH; TOO_MANY when 64 other plans were seen before this one: its records are in
+ *         the totals of all plans only. */
 HOPMLA_API hopmla_status hopmla_profiler_get_totals(hopmla_profiler *profiler, int32_t kind, hopmla_plan *plan,
                                                     hopmla_totals *totals, hopmla_error *error);
 
@@ -305,8 +309,13 @@ typedef struct hopmla_launch_note {
 
 #define HOPMLA_LAUNCH_NOTE_INIT { sizeof(hopmla_launch_note), 0, 0, 0 }
 
+/** Sets every field to its default. @return OK, NULL, STRUCT_SIZE. */
+HOPMLA_API hopmla_status hopmla_launch_note_init(hopmla_launch_note *note, uint64_t size);
+
 /** Tells that a graph with this plan's calls is about to be launched on the step's stream: opens an NVTX range, and
- * starts a record where a profiler is started. hopmla_plan_launch_end must follow on the same thread.
+ * starts a record where a profiler is started. hopmla_plan_launch_end must follow on the same thread, and soon: records are
+ * read in the order of their calls, so those of all threads that come behind this one wait for its end, and are dropped
+ * when they fill the ring.
  *
  * Costs the checks of its arguments where nobody listens. May enqueue an event. Not capturable.
  * @return OK, NULL, STRUCT_SIZE, STRUCT_TAIL, ARGUMENT when the note counts no call or more than 2^20, DTYPE, MISMATCH,
@@ -314,9 +323,11 @@ typedef struct hopmla_launch_note {
 HOPMLA_API hopmla_status hopmla_plan_launch_begin(hopmla_plan *plan, const hopmla_launch_note *note,
                                                   hopmla_stream stream, hopmla_error *error);
 
-/** Ends it, right after the launch was enqueued, or failed to be.
- * @return OK, NULL, STATE without a begin or on another stream than its. */
-HOPMLA_API hopmla_status hopmla_plan_launch_end(hopmla_plan *plan, hopmla_stream stream, hopmla_error *error);
+/** Ends it, right after the launch was enqueued or has failed.
+ * @param launched  1; or 0 when the launch failed, or nothing was launched after all: then there is no record
+ * @return OK, NULL, STATE without a begin or on another stream than its, ARGUMENT when launched is neither 0 nor 1. */
+HOPMLA_API hopmla_status hopmla_plan_launch_end(hopmla_plan *plan, int32_t launched, hopmla_stream stream,
+                                                hopmla_error *error);
 
 /* Exporters. */
 

@@ -174,7 +174,7 @@ void profile_launch(device *d, hopmla_plan *plan, hopmla_graph graph, uint32_t a
     MUST(hopmla_plan_launch_begin, plan, &note, d->stream);
     hopmla_status launched = hopmla_graph_launch(d->context, graph, d->stream, &error);
     must(launched, &error, "hopmla_graph_launch");
-    MUST(hopmla_plan_launch_end, plan, d->stream);
+    MUST(hopmla_plan_launch_end, plan, 1, d->stream);
 }
 
 /* --- the subcommand ----------------------------------------------------------------------------------------------- */

@@ -49,6 +49,7 @@ struct hm_counters {
     uint32_t ranges; /* in the window */
     int32_t is_open; /* the window */
     int32_t has_failed;
+    atomic_int call_failed; /* code of a range that could not be pushed or popped: no call is counted from there on */
     atomic_int state;
     _Atomic uint64_t open_id; /* in state OPEN */
     uint64_t *ids;            /* [window.most_ranges], of the window's ranges */
@@ -228,10 +229,22 @@ static void give_up_rest(hm_counters *counters)
     counters->ranges = 0;
 }
 
+/* The first one is the cause of those behind it. */
 static void fail_later(hm_counters *counters, int code)
 {
-    explain(counters, code, counters->failure);
-    counters->has_failed = 1;
+    if (!counters->has_failed) {
+        explain(counters, code, counters->failure);
+        counters->has_failed = 1;
+    }
+}
+
+/* A call cannot write down why it was not counted: whoever reads may be at the text. */
+static void take_call_failure(hm_counters *counters)
+{
+    const int code = atomic_exchange_explicit(&counters->call_failed, CUPTI_SUCCESS, memory_order_relaxed);
+    if (code != CUPTI_SUCCESS) {
+        fail_later(counters, code);
+    }
 }
 
 static void close_window(hm_counters *counters)
@@ -310,6 +323,7 @@ hopmla_status hm_counters_start(hm_counters *counters, char *reason, hopmla_erro
         hm_window_disable(&counters->window);
         counters->has_failed = 0;
     }
+    atomic_store_explicit(&counters->call_failed, CUPTI_SUCCESS, memory_order_relaxed);
     const int code = hm_window_open(&counters->window);
     context->backend->leave(context->device);
     if (code != CUPTI_SUCCESS) {
@@ -335,6 +349,7 @@ void hm_counters_stop(hm_counters *counters)
         return;
     }
     take_over(counters);
+    take_call_failure(counters);
     atomic_store(&counters->state, CLOSED);
     if (is_capturing(counters)) {
         give_up_rest(counters);
@@ -348,12 +363,13 @@ void hm_counters_stop(hm_counters *counters)
     context->backend->leave(context->device);
 }
 
-/* A record that waits for its counters holds up those behind it, for which there is only so much room. */
+/* A record that waits for its counters holds up those behind it, for which there is only so much room. The latest id is
+ * that of any thread's: the window's first one may be later. */
 static int is_due(const hm_counters *counters, uint64_t latest, int must)
 {
     const uint64_t room = ((uint64_t)counters->mask + 1) / 2;
-    return counters->ranges > 0 &&
-           (must || counters->ranges == counters->window.most_ranges || latest - counters->ids[0] >= room);
+    return counters->ranges > 0 && (must || counters->ranges == counters->window.most_ranges ||
+                                    (latest >= counters->ids[0] && latest - counters->ids[0] >= room));
 }
 
 void hm_counters_collect(hm_counters *counters, uint64_t latest, int must)
@@ -364,7 +380,9 @@ void hm_counters_collect(hm_counters *counters, uint64_t latest, int must)
         return;
     }
     int next = IDLE;
-    if (is_due(counters, latest, must) && !(must ? is_capturing(counters) : may_be_capturing(counters)) &&
+    take_call_failure(counters);
+    if ((counters->has_failed || is_due(counters, latest, must)) &&
+        !(must ? is_capturing(counters) : may_be_capturing(counters)) &&
         context->backend->enter(context->device, NULL) == HOPMLA_OK) {
         close_window(counters);
         const int code = counters->has_failed ? CUPTI_SUCCESS : hm_window_open(&counters->window);
@@ -385,17 +403,36 @@ void hm_counters_collect(hm_counters *counters, uint64_t latest, int must)
 
 /* Calls. */
 
-static int push(hm_counters *counters, uint64_t id)
+/* In state BUSY. A name: push; NULL: pop. @return 0 when it failed, which ends the counting */
+static int push_or_pop(hm_counters *counters, const char *name)
 {
     hopmla_context *context = counters->context;
+    int code = CUPTI_ERROR_INVALID_CONTEXT;
+    if (context->backend->enter(context->device, NULL) == HOPMLA_OK) {
+        code = name ? hm_window_push(&counters->window, name) : hm_window_pop(&counters->window);
+        context->backend->leave(context->device);
+    } else {
+        counters->window.failed = "the CUDA context";
+    }
+    if (code != CUPTI_SUCCESS) {
+        atomic_store_explicit(&counters->call_failed, code, memory_order_relaxed);
+    }
+    return code == CUPTI_SUCCESS;
+}
+
+static int push(hm_counters *counters, uint64_t id)
+{
     char name[24];
     snprintf(name, sizeof(name), "%llu", (unsigned long long)id); /* ranges of one name would be added up */
-    if (context->backend->enter(context->device, NULL) != HOPMLA_OK) {
-        return 0;
-    }
-    const int code = hm_window_push(&counters->window, name);
-    context->backend->leave(context->device);
-    return code == CUPTI_SUCCESS;
+    return push_or_pop(counters, name);
+}
+
+/* In state BUSY. */
+static int may_count(const hm_counters *counters)
+{
+    const int breaks_captures = counters->window.metrics.set != HOPMLA_COUNTERS_LIGHT;
+    return !counters->has_failed && !atomic_load_explicit(&counters->call_failed, memory_order_relaxed) &&
+           counters->ranges < counters->window.most_ranges && !(breaks_captures && is_capturing(counters));
 }
 
 int hm_counters_begin(hm_counters *counters, uint64_t id)
@@ -404,9 +441,7 @@ int hm_counters_begin(hm_counters *counters, uint64_t id)
     if (!atomic_compare_exchange_strong(&counters->state, &expected, BUSY)) {
         return 0;
     }
-    const int breaks_captures = counters->window.metrics.set != HOPMLA_COUNTERS_LIGHT;
-    if (counters->ranges == counters->window.most_ranges || (breaks_captures && is_capturing(counters)) ||
-        !push(counters, id)) {
+    if (!may_count(counters) || !push(counters, id)) {
         atomic_store(&counters->state, IDLE);
         return 0;
     }
@@ -421,7 +456,6 @@ int hm_counters_begin(hm_counters *counters, uint64_t id)
 
 void hm_counters_end(hm_counters *counters, uint64_t id)
 {
-    hopmla_context *context = counters->context;
     if (atomic_load_explicit(&counters->open_id, memory_order_relaxed) != id) {
         return; /* not counted */
     }
@@ -430,10 +464,7 @@ void hm_counters_end(hm_counters *counters, uint64_t id)
         return; /* the session was closed meanwhile */
     }
     atomic_store_explicit(&counters->open_id, 0, memory_order_relaxed);
-    if (context->backend->enter(context->device, NULL) == HOPMLA_OK) {
-        hm_window_pop(&counters->window);
-        context->backend->leave(context->device);
-    }
+    push_or_pop(counters, NULL);
     atomic_store(&counters->state, IDLE);
 }
 

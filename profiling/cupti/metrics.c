@@ -106,7 +106,9 @@ void hm_metrics_read(const hm_metrics *metrics, const double *values, hm_counts 
     *counts = (hm_counts){ 0 };
     if (metrics->set == HOPMLA_COUNTERS_CUSTOM) {
         if (all_counted(values, 0, metrics->count)) {
-            memcpy(counts->custom, values, metrics->count * sizeof(values[0]));
+            for (uint32_t i = 0; i < HOPMLA_CUSTOM_METRICS; ++i) { /* 0 would be a figure */
+                counts->custom[i] = i < metrics->count ? values[i] : (double)NAN;
+            }
             counts->valid = HOPMLA_VALID_CUSTOM;
         }
         return;

@@ -13,7 +13,7 @@
  *     }
  *     status = context->backend->…;
  *     if (seen.bits) {
- *         hm_observe_end(&seen, &context->observers, stream, status);
+ *         hm_observe_end(&seen, stream, status);
  *     }
  *
  * Nothing here fails, waits, allocates or takes a lock. */
@@ -31,12 +31,18 @@ enum {
     HM_OBSERVE_RECORD = 2 /* a profiler is started */
 };
 
-/** Who observes a context; a part of it. */
+#define HM_DOOR_OPEN (UINT64_C(1) << 63)
+
+/** Who observes a context; a part of it.
+ *
+ * A call that enters is counted by the same operation that tells it whether the door is open. Whoever closes the door
+ * learns in one operation too how many calls have entered his recorder, and waits until it has counted as many that left:
+ * calls that another recorder sees meanwhile or later are none of his. */
 typedef struct hm_observers {
     atomic_uint bits;
-    atomic_uint inside; /* calls that may hold the recorder: it is let go of only when there are none */
-    _Atomic(struct hm_recorder *) recorder;
-    atomic_uint captures; /* under way, of those that hopmla_graph_begin began */
+    _Atomic(struct hm_recorder *) recorder; /* claimed by a profiler from its start until its stop is through */
+    _Atomic uint64_t door; /* HM_DOOR_OPEN while calls may enter the recorder; and how many have since */
+    atomic_uint captures;  /* under way, of those that hopmla_graph_begin began */
     _Atomic int64_t
         captured; /* when a call was last captured while a profiler was started, ns of the monotonic clock */
 } hm_observers;
@@ -103,17 +109,34 @@ static inline hm_observation hm_observe(hm_observers *observers)
 /** At a context's creation. */
 void hm_observers_init(hm_observers *observers);
 
+/** Makes the recorder the one that a profiler starts with, behind a closed door. @return 0 when there is one */
+int hm_observers_claim(hm_observers *observers, struct hm_recorder *recorder);
+
+/** Lets calls enter the claimed recorder, which is ready. */
+void hm_observers_open(hm_observers *observers);
+
+/** Lets nobody enter and waits until those inside have left: as long as a call takes that is being recorded,
+ * microseconds on CUDA. The recorder stays claimed. */
+void hm_observers_close(hm_observers *observers);
+
+/** After a close, or without an open. */
+void hm_observers_release(hm_observers *observers);
+
+/** In a forked child, where those inside are not there: all of it, when the recorder is the claimed one. */
+void hm_observers_forget(hm_observers *observers, struct hm_recorder *recorder);
+
 /** What is known of captures in the context, for meters that would break them. An engine may begin them itself. */
 void hm_observe_capture_begin(hm_observers *observers);
 void hm_observe_capture_end(hm_observers *observers);
 
 void hm_observe_begin(hm_observation *seen, hm_observers *observers, const hm_call *call, hopmla_stream stream,
                       int32_t capturing);
-void hm_observe_end(hm_observation *seen, hm_observers *observers, hopmla_stream stream, hopmla_status status);
+void hm_observe_end(hm_observation *seen, hopmla_stream stream, hopmla_status status);
 
 void hm_observe_launch_begin(hm_observed_launch *launch, const hm_observation *seen, hm_observers *observers,
                              const hm_call *call, hopmla_stream stream);
-void hm_observe_launch_end(const hm_observed_launch *launch, hm_observers *observers, hopmla_stream stream);
+void hm_observe_launch_end(const hm_observed_launch *launch, hm_observers *observers, hopmla_stream stream,
+                           int launched);
 
 /** Of a launch whose end will not come. On another thread its range stays open. */
 void hm_observe_launch_drop(const hm_observed_launch *launch, hm_observers *observers);

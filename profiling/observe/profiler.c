@@ -2,7 +2,6 @@
 #include "profiling/observe/profiler.h"
 
 #include <math.h>
-#include <sched.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -174,18 +173,6 @@ free_memory:
 
 /* Starting and stopping. */
 
-/* Takes the recorder from the context and waits until no call holds it: as long as a call takes that is being recorded,
- * microseconds on CUDA. */
-static void detach(hopmla_profiler *profiler)
-{
-    hm_observers *observers = &profiler->context->observers;
-    atomic_fetch_and(&observers->bits, ~(unsigned)HM_OBSERVE_RECORD);
-    atomic_store(&observers->recorder, NULL);
-    while (atomic_load(&observers->inside)) {
-        sched_yield();
-    }
-}
-
 /* CUPTI may give less than it seemed when the profiler was created: somebody else was quicker. */
 static hopmla_status start_meter(hopmla_profiler *profiler, hopmla_error *error)
 {
@@ -208,23 +195,22 @@ static hopmla_status start_meter(hopmla_profiler *profiler, hopmla_error *error)
 static hopmla_status start(hopmla_profiler *profiler, hopmla_error *error)
 {
     hm_observers *observers = &profiler->context->observers;
-    hm_recorder *nobody = NULL;
     if (profiler->started) {
         return hm_fail(error, HOPMLA_ERROR_STATE, "profiler is started already");
     }
-    if (!atomic_compare_exchange_strong(&observers->recorder, &nobody, &profiler->recorder)) {
-        return hm_fail(error, HOPMLA_ERROR_STATE, "another profiler of the context is started");
+    if (!hm_observers_claim(observers, &profiler->recorder)) {
+        return hm_fail(error, HOPMLA_ERROR_STATE, "another profiler of the context is started, or has not stopped yet");
     }
     const hopmla_status status = start_meter(profiler, error);
     if (status) {
-        detach(profiler);
+        hm_observers_release(observers);
         return status;
     }
     if (profiler->recorder.events) {
         hm_event_clock_anchor(profiler->recorder.events);
     }
     profiler->started = 1;
-    atomic_fetch_or(&observers->bits, HM_OBSERVE_RECORD);
+    hm_observers_open(observers); /* last: a call that has entered finds the clocks chosen and running */
     return HOPMLA_OK;
 }
 
@@ -233,11 +219,12 @@ static void stop(hopmla_profiler *profiler)
     if (!profiler->started) {
         return;
     }
-    detach(profiler);
+    hm_observers_close(&profiler->context->observers);
     hm_recorder_close_session(&profiler->recorder);
     if (profiler->recorder.meter) {
         hm_meter_stop(profiler->recorder.meter);
     }
+    hm_observers_release(&profiler->context->observers);
     profiler->started = 0;
 }
 
@@ -274,11 +261,7 @@ void hopmla_profiler_destroy(hopmla_profiler *profiler)
     }
     hopmla_context *context = profiler->context;
     if (hm_profiler_is_forked(profiler)) {
-        hm_observers *observers = &context->observers;
-        hm_recorder *own = &profiler->recorder;
-        if (atomic_compare_exchange_strong(&observers->recorder, &own, NULL)) {
-            atomic_fetch_and(&observers->bits, ~(unsigned)HM_OBSERVE_RECORD);
-        }
+        hm_observers_forget(&context->observers, &profiler->recorder);
         if (profiler->recorder.meter) {
             hm_meter_close(profiler->recorder.meter);
         }
@@ -304,30 +287,35 @@ static hopmla_status check_rate(const char *name, double rate, hopmla_error *err
     return HOPMLA_OK;
 }
 
+static hopmla_status read_ceilings(const hopmla_ceilings *ceilings, hopmla_ceilings *own, hopmla_error *error)
+{
+    hopmla_status status =
+        hm_abi_read(ceilings, own, sizeof(*own), HM_SIZE_THROUGH(hopmla_ceilings, driver), "ceilings", error);
+    if (status == HOPMLA_OK) {
+        status = check_rate("read_bytes_per_second", own->read_bytes_per_second, error);
+    }
+    if (status == HOPMLA_OK) {
+        status = check_rate("flops_burst", own->flops_burst, error);
+    }
+    if (status == HOPMLA_OK) {
+        status = check_rate("flops_sustained", own->flops_sustained, error);
+    }
+    return status;
+}
+
 hopmla_status hopmla_profiler_set_ceilings(hopmla_profiler *profiler, const hopmla_ceilings *ceilings,
                                            hopmla_error *error)
 {
     HM_CHECK_ERROR(error);
     HM_CHECK_NULL(profiler, error);
-    HM_CHECK_NULL(ceilings, error);
-    hopmla_ceilings own;
-    hopmla_status status =
-        hm_abi_read(ceilings, &own, sizeof(own), HM_SIZE_THROUGH(hopmla_ceilings, driver), "ceilings", error);
-    if (status == HOPMLA_OK) {
-        status = check_rate("read_bytes_per_second", own.read_bytes_per_second, error);
-    }
-    if (status == HOPMLA_OK) {
-        status = check_rate("flops_burst", own.flops_burst, error);
-    }
-    if (status == HOPMLA_OK) {
-        status = check_rate("flops_sustained", own.flops_sustained, error);
-    }
+    hopmla_ceilings own = HOPMLA_CEILINGS_INIT;
+    hopmla_status status = ceilings ? read_ceilings(ceilings, &own, error) : HOPMLA_OK;
     if (status || hm_profiler_is_forked(profiler)) {
         return status;
     }
     pthread_mutex_lock(&profiler->mutex);
     profiler->finisher.ceilings = own;
-    profiler->finisher.has_ceilings = 1;
+    profiler->finisher.has_ceilings = ceilings != NULL;
     pthread_mutex_unlock(&profiler->mutex);
     return HOPMLA_OK;
 }

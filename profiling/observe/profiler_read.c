@@ -126,8 +126,7 @@ hopmla_status hopmla_profiler_get_totals(hopmla_profiler *profiler, int32_t kind
     HM_CHECK_ERROR(error);
     HM_CHECK_NULL(profiler, error);
     HM_CHECK_NULL(totals, error);
-    const hopmla_status status =
-        hm_abi_check_output(totals, HM_SIZE_THROUGH(hopmla_totals, timed_work_ns), "totals", error);
+    hopmla_status status = hm_abi_check_output(totals, HM_SIZE_THROUGH(hopmla_totals, timed_work_ns), "totals", error);
     if (status) {
         return status;
     }
@@ -147,8 +146,15 @@ hopmla_status hopmla_profiler_get_totals(hopmla_profiler *profiler, int32_t kind
         hm_finish(&profiler->finisher);
         hm_totals_get(profiler->totals, kind, number, &own);
         own.dropped = plan ? 0 : dropped_of(profiler, kind);
+        if (!hm_totals_keeps(profiler->totals, number)) {
+            status =
+                hm_fail(error, HOPMLA_ERROR_TOO_MANY,
+                        "plan came after %d others: its records are in the totals of all plans only", HM_TOTALS_PLANS);
+        }
         pthread_mutex_unlock(&profiler->mutex);
     }
-    hm_abi_write(totals, &own, sizeof(own));
-    return HOPMLA_OK;
+    if (status == HOPMLA_OK) {
+        hm_abi_write(totals, &own, sizeof(own));
+    }
+    return status;
 }

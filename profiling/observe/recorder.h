@@ -56,6 +56,7 @@ typedef struct hm_recorder {
     int32_t meter_times;    /* it gives times: in the place of events. Of a session */
     /* Written by calls. */
     _Alignas(64) _Atomic uint64_t tail; /* positions taken */
+    _Atomic uint64_t left;              /* calls, of those that entered by hm_observers.door since it opened */
     _Atomic uint64_t dropped;
     _Atomic uint64_t failed;
     _Atomic uint64_t dropped_kind[HOPMLA_CALL_LAUNCH + 1];

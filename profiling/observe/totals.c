@@ -83,6 +83,15 @@ void hm_totals_add(hm_totals *totals, const hopmla_record *record)
     }
 }
 
+int hm_totals_keeps(const hm_totals *totals, uint64_t plan)
+{
+    uint32_t entry = 0;
+    while (entry < totals->plans && totals->plan[entry] != plan) {
+        entry++;
+    }
+    return entry < 1 + HM_TOTALS_PLANS;
+}
+
 static int64_t clamp(int64_t value, int64_t least, int64_t most)
 {
     return value < least ? least : value > most ? most : value;

@@ -31,6 +31,9 @@ void hm_totals_init(hm_totals *totals);
 
 void hm_totals_add(hm_totals *totals, const hopmla_record *record);
 
+/** Whether the plan's records are, or would be, summed by themselves. */
+int hm_totals_keeps(const hm_totals *totals, uint64_t plan);
+
 /** @param plan  number, or 0 for all; zeroes for one that is not among the first ones */
 void hm_totals_get(hm_totals *totals, int32_t kind, uint64_t plan, hopmla_totals *own);
 

@@ -149,7 +149,7 @@ static hopmla_plan *plan_of(hopmla_pool *pool)
     GUARDED(hopmla_plan_tables, tables, HOPMLA_PLAN_TABLES_INIT);
     OK(hopmla_plan_get_tables(plan, &tables.s, &e.s));
     FILLED(tables);
-    CHECK(tables.s.max_batch == 1 && tables.s.block_table);
+    CHECK(tables.s.max_batch == 1 && tables.s.block_table && tables.s.number == 1);
     return plan;
 }
 
@@ -283,12 +283,12 @@ static void launch(hopmla_pool *pool, hopmla_plan *plan)
     hopmla_seq seq;
     OK(hopmla_seq_create(pool, &seq, 1, &e.s));
     OK(hopmla_plan_update(plan, &seq, &none, &none, 1, NULL, &e.s));
-    GUARDED(hopmla_launch_note, note, HOPMLA_LAUNCH_NOTE_INIT);
+    MADE(hopmla_launch_note, note);
     note.s.decodes = 1;
     REFUSED(note, hopmla_plan_launch_begin(plan, &note.s, NULL, &e.s));
     OK(hopmla_plan_launch_begin(plan, &note.s, NULL, &e.s));
     UNTOUCHED(note);
-    OK(hopmla_plan_launch_end(plan, NULL, &e.s));
+    OK(hopmla_plan_launch_end(plan, 1, NULL, &e.s));
     OK(hopmla_plan_end(plan, NULL, &e.s));
     OK(hopmla_seq_release(pool, &seq, 1, &e.s));
 }

@@ -413,8 +413,9 @@ typedef struct hopmla_plan_tables {
     const int32_t *q_starts;
     const int32_t *append_starts;
     const int32_t *block_table;
+    uint64_t number;
 } hopmla_plan_tables;
-#define HOPMLA_PLAN_TABLES_INIT { sizeof(hopmla_plan_tables), 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+#define HOPMLA_PLAN_TABLES_INIT { sizeof(hopmla_plan_tables), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
 HOPMLA_API hopmla_status hopmla_plan_get_tables(hopmla_plan *plan, hopmla_plan_tables *tables, hopmla_error *error);
 #ifdef __cplusplus
 }
@@ -637,9 +638,11 @@ typedef struct hopmla_launch_note {
     int32_t dtype;
 } hopmla_launch_note;
 #define HOPMLA_LAUNCH_NOTE_INIT { sizeof(hopmla_launch_note), 0, 0, 0 }
+HOPMLA_API hopmla_status hopmla_launch_note_init(hopmla_launch_note *note, uint64_t size);
 HOPMLA_API hopmla_status hopmla_plan_launch_begin(hopmla_plan *plan, const hopmla_launch_note *note,
                                                   hopmla_stream stream, hopmla_error *error);
-HOPMLA_API hopmla_status hopmla_plan_launch_end(hopmla_plan *plan, hopmla_stream stream, hopmla_error *error);
+HOPMLA_API hopmla_status hopmla_plan_launch_end(hopmla_plan *plan, int32_t launched, hopmla_stream stream,
+                                                hopmla_error *error);
 enum {
     HOPMLA_EXPORT_JSONL = 1,
     HOPMLA_EXPORT_CSV = 2,

@@ -1248,6 +1248,8 @@ pub struct hopmla_plan_tables {
     pub append_starts: *const i32,
     /// \[max_batch, table_stride\] page ids; entries beyond a row's pages are garbage
     pub block_table: *const i32,
+    /// of the plan in the process, from 1, as records and totals have it
+    pub number: u64,
 }
 
 extern "C" {
@@ -1416,7 +1418,7 @@ pub const HOPMLA_CALL_UPDATE: i32 = 4;
 /// a launch of a graph that holds appends and decodes; of one kind it counts as that kind
 pub const HOPMLA_CALL_LAUNCH: i32 = 5;
 pub const HOPMLA_SOURCE_NONE: i32 = 0;
-/// computed from shapes and lengths
+/// computed from shapes and lengths. Reserved: no field says it in this release
 pub const HOPMLA_SOURCE_ANALYTIC: i32 = 1;
 /// the time of the call itself: the CPU backend, where a call ends with its work
 pub const HOPMLA_SOURCE_HOST: i32 = 2;
@@ -1424,7 +1426,7 @@ pub const HOPMLA_SOURCE_HOST: i32 = 2;
 pub const HOPMLA_SOURCE_EVENT: i32 = 3;
 /// CUPTI's kernel times: first start to last end
 pub const HOPMLA_SOURCE_ACTIVITY: i32 = 4;
-/// CUPTI's range profiler: hardware counters
+/// CUPTI's range profiler: hardware counters. Reserved likewise
 pub const HOPMLA_SOURCE_COUNTER: i32 = 5;
 /// two CUDA events around each call. Ignored on CPU
 pub const HOPMLA_CLOCK_EVENTS: u32 = 1;
@@ -1503,7 +1505,7 @@ extern "C" {
     /// breaks captures under way in the context. CUPTI has room for one user in the process: while another one is there, or a
     /// tool such as Nsight, its figures are left out, and hopmla_profiler_describe says so.
     ///
-    /// Returns OK, NULL; STATE when this or another profiler of the context is started, or after fork(); BUSY when hardware
+    /// Returns OK, NULL; STATE when this or another profiler of the context is started or still stopping, or after fork(); BUSY when hardware
     /// counters were promised and another profiler of the process holds them; CAPTURE when it is known that a capture
     /// is under way that they would break; and the driver's.
     pub fn hopmla_profiler_start(profiler: *mut hopmla_profiler, error: *mut hopmla_error) -> hopmla_status;
@@ -1564,6 +1566,8 @@ extern "C" {
     /// Ceilings that bounds are computed from, of records that are summed or read from now on; until then bound and fraction
     /// are not valid.
     ///
+    /// `ceilings`: NULL: none from now on
+    ///
     /// Returns OK, NULL, STRUCT_SIZE, STRUCT_TAIL, ARGUMENT when a rate is not finite and > 0.
     pub fn hopmla_profiler_set_ceilings(
         profiler: *mut hopmla_profiler,
@@ -1602,7 +1606,7 @@ pub struct hopmla_record {
     pub kind: i32,
     /// 1, 2, … in the order of the calls; a gap was dropped
     pub id: u64,
-    /// number of the plan in the process, from 1; 0: raw
+    /// number of the plan in the process, from 1, as in hopmla_plan_tables; 0: raw
     pub plan: u64,
     /// of the plan, from 1: one for each update
     pub step: u64,
@@ -1658,6 +1662,7 @@ pub struct hopmla_record {
     pub active_cycles: f64,
     /// in which its tensor cores worked, on average
     pub tensor_cycles: f64,
+    /// in the order of options.metrics; NaN beyond their number
     pub custom: [f64; 8],
 }
 
@@ -1695,7 +1700,8 @@ extern "C" {
 }
 
 extern "C" {
-    /// Waits until every record of a call that has returned can be read. Synchronises the context; not during capture.
+    /// Waits until every record of a call that has returned can be read. Synchronises the context; not during capture. Behind a
+    /// launch that was begun and not ended records wait until its end, or a stop: hopmla_profiler_info.waiting counts them.
     ///
     /// Returns OK, NULL, and the driver's.
     pub fn hopmla_profiler_finish(profiler: *mut hopmla_profiler, error: *mut hopmla_error) -> hopmla_status;
@@ -1757,9 +1763,10 @@ extern "C" {
     /// Reads the totals of a kind, of one plan or of all. Takes in what has finished, as hopmla_profiler_read does, and never
     /// waits for what still runs: makes driver calls (event queries), and with counters may synchronise the device.
     ///
-    /// `plan`: or NULL for all. Totals are kept for the first 64 plans seen; of another one they are 0
+    /// `plan`: or NULL for all. Totals are kept for the first 64 plans seen, destroyed ones too
     ///
-    /// Returns OK, NULL, STRUCT_SIZE, ENUM, MISMATCH.
+    /// Returns OK, NULL, STRUCT_SIZE, ENUM, MISMATCH; TOO_MANY when 64 other plans were seen before this one: its records are in
+    /// the totals of all plans only.
     pub fn hopmla_profiler_get_totals(
         profiler: *mut hopmla_profiler,
         kind: i32,
@@ -1783,8 +1790,17 @@ pub struct hopmla_launch_note {
 }
 
 extern "C" {
+    /// Sets every field to its default.
+    ///
+    /// Returns OK, NULL, STRUCT_SIZE.
+    pub fn hopmla_launch_note_init(note: *mut hopmla_launch_note, size: u64) -> hopmla_status;
+}
+
+extern "C" {
     /// Tells that a graph with this plan's calls is about to be launched on the step's stream: opens an NVTX range, and
-    /// starts a record where a profiler is started. hopmla_plan_launch_end must follow on the same thread.
+    /// starts a record where a profiler is started. hopmla_plan_launch_end must follow on the same thread, and soon: records are
+    /// read in the order of their calls, so those of all threads that come behind this one wait for its end, and are dropped
+    /// when they fill the ring.
     ///
     /// Costs the checks of its arguments where nobody listens. May enqueue an event. Not capturable.
     ///
@@ -1799,11 +1815,14 @@ extern "C" {
 }
 
 extern "C" {
-    /// Ends it, right after the launch was enqueued, or failed to be.
+    /// Ends it, right after the launch was enqueued or has failed.
     ///
-    /// Returns OK, NULL, STATE without a begin or on another stream than its.
+    /// `launched`: 1; or 0 when the launch failed, or nothing was launched after all: then there is no record
+    ///
+    /// Returns OK, NULL, STATE without a begin or on another stream than its, ARGUMENT when launched is neither 0 nor 1.
     pub fn hopmla_plan_launch_end(
         plan: *mut hopmla_plan,
+        launched: i32,
         stream: hopmla_stream,
         error: *mut hopmla_error,
     ) -> hopmla_status;

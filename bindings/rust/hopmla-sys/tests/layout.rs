@@ -151,7 +151,7 @@ fn layout() {
     check!(hopmla_decode_args, out_head_stride, 56, 8);
     check!(hopmla_decode_args, lse_token_stride, 64, 8);
     check!(hopmla_decode_args, lse_head_stride, 72, 8);
-    check!(hopmla_plan_tables, 64);
+    check!(hopmla_plan_tables, 72);
     check!(hopmla_plan_tables, struct_size, 0, 4);
     check!(hopmla_plan_tables, max_batch, 4, 4);
     check!(hopmla_plan_tables, table_stride, 8, 4);
@@ -162,6 +162,7 @@ fn layout() {
     check!(hopmla_plan_tables, q_starts, 40, 8);
     check!(hopmla_plan_tables, append_starts, 48, 8);
     check!(hopmla_plan_tables, block_table, 56, 8);
+    check!(hopmla_plan_tables, number, 64, 8);
     check!(hopmla_paged_desc, 88);
     check!(hopmla_paged_desc, struct_size, 0, 4);
     check!(hopmla_paged_desc, format, 4, 4);

@@ -232,6 +232,8 @@ info! {
         append_starts: u64 = address,
         /// `[max_batch, table_stride]` page ids.
         block_table: u64 = address,
+        /// Of the plan in the process, as records and totals have it.
+        number: u64 = same,
     }
 }
 

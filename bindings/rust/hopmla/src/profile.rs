@@ -203,6 +203,12 @@ impl Profiler {
         call(|error| unsafe { sys::hopmla_profiler_set_ceilings(self.raw(), &raw, error) })
     }
 
+    /// Forgets them: bounds of records that are summed or read from now on are not valid.
+    pub fn clear_ceilings(&self) -> Result<()> {
+        // SAFETY: the handle is alive.
+        call(|error| unsafe { sys::hopmla_profiler_set_ceilings(self.raw(), ptr::null(), error) })
+    }
+
     /// Takes up to `most` finished records out of the ring, in the order of their calls. Never waits.
     pub fn read(&self, most: usize) -> Result<Vec<Record>> {
         let info = self.describe()?;
@@ -227,6 +233,10 @@ impl Profiler {
     }
 
     /// The totals of a kind, of one plan or of all. Never waits.
+    ///
+    /// # Errors
+    ///
+    /// [`Status::TooMany`] when 64 other plans were seen before this one: its records are in the totals of all only.
     pub fn totals(&self, kind: CallKind, plan: Option<&Plan>) -> Result<Totals> {
         if let Some(plan) = plan {
             self.context.expect_same(plan.pool().context(), "the plan")?;
@@ -252,21 +262,22 @@ struct Launching {
 }
 
 impl Launching {
-    fn end(&self) -> Result<()> {
+    fn end(&self, launched: bool) -> Result<()> {
         // SAFETY: the step that is borrowed meanwhile keeps both alive; the begin was on this thread.
-        call(|error| unsafe { sys::hopmla_plan_launch_end(self.plan, self.stream, error) })
+        call(|error| unsafe { sys::hopmla_plan_launch_end(self.plan, launched.into(), self.stream, error) })
     }
 }
 
 impl Drop for Launching {
     fn drop(&mut self) {
-        let _ = self.end();
+        let _ = self.end(false);
     }
 }
 
 impl Step<'_> {
     /// Tells a profiler and NVTX that what `launch` does is one launch of a graph with this plan's calls, on the step's
-    /// stream: `step.noted(&note, |stream| unsafe { graph.launch(stream) })`.
+    /// stream: `step.noted(&note, |stream| unsafe { graph.launch(stream) })`. A launch that fails or panics leaves no
+    /// record.
     ///
     /// # Errors
     ///
@@ -287,7 +298,7 @@ impl Step<'_> {
             return Err(error);
         }
         let outcome = launch(self.stream());
-        let ended = launching.end();
+        let ended = launching.end(outcome.is_ok());
         std::mem::forget(launching);
         outcome.and_then(|value| ended.map(|()| value))
     }

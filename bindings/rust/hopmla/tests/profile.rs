@@ -51,10 +51,15 @@ fn calls_are_recorded_and_summed() {
 
     let totals = profiler.totals(Decode, Some(&plan)).unwrap();
     assert_eq!((totals.records, totals.calls, totals.flops), (2, 2, 2 * 1088 * 3 * 73));
+    assert_eq!((plan.tables().unwrap().number, totals.plan), (decode.plan(), decode.plan()));
     assert_eq!(profiler.totals(CallKind::Gather, None).unwrap().records, 0);
     for kind in CallKind::ALL {
         profiler.totals(kind, None).unwrap();
     }
+    profiler.clear_ceilings().unwrap();
+    profiler.start().unwrap();
+    step(&mut plan, &stream, 70);
+    assert!(profiler.read(3).unwrap()[2].fraction().is_none());
     assert_eq!(profiler.totals(CallKind::Unknown(99), None).unwrap_err().status(), Status::Enum);
 }
 
@@ -104,12 +109,15 @@ fn a_noted_launch_is_one_record() {
     step.noted(&note, |stream| unsafe { graph.launch(stream) }).unwrap();
     let panics = std::panic::AssertUnwindSafe(|| step.noted(&note, |_| -> Result<()> { panic!("between") }));
     std::panic::catch_unwind(panics).unwrap_err();
+    let failed = step.noted(&note, |_| -> Result<()> { Err(none) }).unwrap_err();
+    assert_eq!(failed.status(), Status::Argument);
     // SAFETY: the same.
-    step.noted(&note, |stream| unsafe { graph.launch(stream) }).unwrap(); // the one before was ended
+    step.noted(&note, |stream| unsafe { graph.launch(stream) }).unwrap(); // the ones before were ended
     step.end().unwrap();
     profiler.finish().unwrap();
     let records = profiler.read(100).unwrap();
-    assert!(records.iter().any(|r| r.kind() == CallKind::Append && r.of_graph() && r.calls() == 1), "{:?}", records);
+    let launches = records.iter().filter(|r| r.kind() == CallKind::Append && r.of_graph() && r.calls() == 1).count();
+    assert_eq!(launches, 2, "{:?}", records); // those that were launched
 }
 
 struct Broken(bool);
