@@ -334,6 +334,9 @@ static void test_ceilings(void **state)
     ceilings.flops_sustained = 1.0 / 0.0;
     assert_fails(hopmla_profiler_set_ceilings(profiler, &ceilings, &error), HOPMLA_ERROR_ARGUMENT, "flops_sustained");
     ceilings.flops_sustained = 5e11;
+    ceilings.reserved = 1;
+    assert_fails(hopmla_profiler_set_ceilings(profiler, &ceilings, &error), HOPMLA_ERROR_ARGUMENT, "reserved");
+    ceilings.reserved = 0;
     ceilings.struct_size = 8;
     assert_fails(hopmla_profiler_set_ceilings(profiler, &ceilings, &error), HOPMLA_ERROR_STRUCT_SIZE, "ceilings");
     ceilings.struct_size = sizeof(ceilings);

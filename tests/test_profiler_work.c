@@ -275,7 +275,7 @@ static void test_busy_books(void **state)
     hopmla_launch_note note = HOPMLA_LAUNCH_NOTE_INIT;
     note.decodes = 2;
     assert_int_equal(hopmla_plan_launch_begin(w->plan, &note, NULL, NULL), HOPMLA_OK);
-    assert_int_equal(hopmla_plan_launch_end(w->plan, NULL, NULL), HOPMLA_OK);
+    assert_int_equal(hopmla_plan_launch_end(w->plan, 1, NULL, NULL), HOPMLA_OK);
     pthread_mutex_unlock(&w->pool->mutex);
     alarm(0);
     assert_int_equal(observed_read(w->profiler, records, 4), 3);

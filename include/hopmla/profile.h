@@ -161,7 +161,7 @@ HOPMLA_API hopmla_status hopmla_profiler_describe(hopmla_profiler *profiler, hop
 /** Ceilings that bounds are computed from, of records that are summed or read from now on; until then bound and fraction
  * are not valid.
  * @param ceilings  NULL: none from now on
- * @return OK, NULL, STRUCT_SIZE, STRUCT_TAIL, ARGUMENT when a rate is not finite and > 0. */
+ * @return OK, NULL, STRUCT_SIZE, STRUCT_TAIL, ARGUMENT when a rate is not finite and > 0, or reserved is not 0. */
 HOPMLA_API hopmla_status hopmla_profiler_set_ceilings(hopmla_profiler *profiler, const hopmla_ceilings *ceilings,
                                                       hopmla_error *error);
 

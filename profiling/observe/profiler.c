@@ -291,6 +291,9 @@ static hopmla_status read_ceilings(const hopmla_ceilings *ceilings, hopmla_ceili
 {
     hopmla_status status =
         hm_abi_read(ceilings, own, sizeof(*own), HM_SIZE_THROUGH(hopmla_ceilings, driver), "ceilings", error);
+    if (status == HOPMLA_OK && own->reserved) {
+        status = hm_fail(error, HOPMLA_ERROR_ARGUMENT, "ceilings.reserved is %u, must be 0", own->reserved);
+    }
     if (status == HOPMLA_OK) {
         status = check_rate("read_bytes_per_second", own->read_bytes_per_second, error);
     }

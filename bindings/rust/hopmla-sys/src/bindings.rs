@@ -1568,7 +1568,7 @@ extern "C" {
     ///
     /// `ceilings`: NULL: none from now on
     ///
-    /// Returns OK, NULL, STRUCT_SIZE, STRUCT_TAIL, ARGUMENT when a rate is not finite and > 0.
+    /// Returns OK, NULL, STRUCT_SIZE, STRUCT_TAIL, ARGUMENT when a rate is not finite and > 0, or reserved is not 0.
     pub fn hopmla_profiler_set_ceilings(
         profiler: *mut hopmla_profiler,
         ceilings: *const hopmla_ceilings,
