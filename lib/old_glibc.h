@@ -27,15 +27,26 @@ HM_OLD(dlopen, HM_FIRST_GLIBC);
 HM_OLD(dlsym, HM_FIRST_GLIBC);
 HM_OLD(pthread_create, HM_FIRST_GLIBC);
 HM_OLD(pthread_join, HM_FIRST_GLIBC);
+HM_OLD(pthread_mutex_trylock, HM_FIRST_GLIBC);
 HM_OLD(pthread_once, HM_FIRST_GLIBC);
 HM_OLD(pthread_setname_np, HM_SETNAME_GLIBC);
 HM_OLD(pthread_sigmask, HM_FIRST_GLIBC);
 
-/* Before 2.33 stat was an inline function around this one, which says what the struct looks like. */
+/* Before 2.33 these were inline functions around others, which say what the struct looks like. */
 #include <sys/stat.h>
 int __xstat(int version, const char *path, struct stat *found);
+int __fxstat(int version, int file, struct stat *found);
+int __fxstatat(int version, int folder, const char *path, struct stat *found, int flags);
 HM_OLD(__xstat, HM_FIRST_GLIBC);
+HM_OLD(__fxstat, HM_FIRST_GLIBC);
+#if defined(__x86_64__)
+HM_OLD(__fxstatat, "GLIBC_2.4");
+#else
+HM_OLD(__fxstatat, HM_FIRST_GLIBC);
+#endif
 #define stat(path, found) __xstat(HM_STAT_VERSION, path, found)
+#define fstat(file, found) __fxstat(HM_STAT_VERSION, file, found)
+#define fstatat(folder, path, found, flags) __fxstatat(HM_STAT_VERSION, folder, path, found, flags)
 
 #endif
 #endif
