@@ -108,6 +108,15 @@ static void add_queries(shape_list *list)
     shape *s = case_add(list, "queries", case_pool_decode, "queries-none");
     set_edges(s, 0);
     s->more_rows = 3;
+    /* Tiles beyond the first have one page at a time, far apart. */
+    s = case_add(list, "queries", case_pool_decode, "queries-one-page-apart");
+    s->heads = 64;
+    s->batch = 127;
+    s->max_units = 8;
+    for (uint32_t i = 0; i < s->batch; ++i) {
+        s->kv[i] = HOPMLA_PAGE_TOKENS;
+        s->q[i] = i % 42 == 0 ? 8 : 1;
+    }
 }
 
 static void add_layouts(shape_list *list)
