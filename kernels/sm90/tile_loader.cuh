@@ -12,6 +12,22 @@
 #include "tile_shared.cuh"
 #include "tile_work.cuh"
 
+/** Half of the latent part of the page with coordinate w, to a slot. */
+__device__ __forceinline__ void load_half(SharedMemory &shared, const CacheMaps &maps, int slot, int half, int w)
+{
+    const uint32_t full = shared_address(&shared.latent_full[half][slot]);
+    mbarrier_expect(full, kHalfBytes);
+    tma_load(shared_address(shared.pages[slot].latent[half]), &maps.latent, 0, 0, half * 4, w, full, kEvictFirst);
+}
+
+/** Its rope part. */
+__device__ __forceinline__ void load_rope(SharedMemory &shared, const CacheMaps &maps, int slot, int w)
+{
+    const uint32_t full = shared_address(&shared.rope_full[slot]);
+    mbarrier_expect(full, kColumnTileBytes);
+    tma_load(shared_address(shared.pages[slot].rope), &maps.rope, 0, 0, 0, w, full, kEvictFirst);
+}
+
 __device__ __forceinline__ int first_lent_slot(const Segment &segment)
 {
     return page_count(segment) > 1 ? 2 : 1;
@@ -107,16 +123,12 @@ struct Loader {
             return;
         }
         const int w = coordinate(params);
-        const uint32_t full = shared_address(&shared.latent_full[half][slot]);
-        mbarrier_expect(full, kHalfBytes);
-        tma_load(shared_address(shared.pages[slot].latent[half]), &maps.latent, 0, 0, half * 4, w, full, kEvictFirst);
+        load_half(shared, maps, slot, half, w);
         if (half == 1) {
             if (!first) {
                 mbarrier_wait(shared_address(&shared.rope_free[slot]), rope_parity);
             }
-            const uint32_t rope_full = shared_address(&shared.rope_full[slot]);
-            mbarrier_expect(rope_full, kColumnTileBytes);
-            tma_load(shared_address(shared.pages[slot].rope), &maps.rope, 0, 0, 0, w, rope_full, kEvictFirst);
+            load_rope(shared, maps, slot, w);
         }
         look_ahead(shared, params);
     }
@@ -141,16 +153,11 @@ __device__ __forceinline__ void load_lent(SharedMemory &shared, const Params &pa
                                           int32_t page)
 {
     const int w = page_coordinate(params, page, true);
-    PageSlot &target = shared.pages[slot];
 #pragma unroll
     for (int half = 0; half < 2; half++) {
-        const uint32_t full = shared_address(&shared.latent_full[half][slot]);
-        mbarrier_expect(full, kHalfBytes);
-        tma_load(shared_address(target.latent[half]), &maps.latent, 0, 0, half * 4, w, full, kEvictFirst);
+        load_half(shared, maps, slot, half, w);
     }
-    const uint32_t rope_full = shared_address(&shared.rope_full[slot]);
-    mbarrier_expect(rope_full, kColumnTileBytes);
-    tma_load(shared_address(target.rope), &maps.rope, 0, 0, 0, w, rope_full, kEvictFirst);
+    load_rope(shared, maps, slot, w);
 }
 
 #endif
