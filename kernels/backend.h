@@ -14,6 +14,7 @@
  * - a failure sets `error` through hm_fail* (lib/error.h), returns its status, and leaves nothing behind. */
 
 #include "hopmla/hopmla.h"
+#include "kernels/format.h"
 
 /** A backend's state for one context. */
 typedef struct hm_device hm_device;
@@ -30,7 +31,8 @@ typedef struct hm_open_options {
 
 /** Cached rows of every layer. Row t of page p of layer l: latent + l·layer_stride + p·latent_page_stride +
  * t·latent_row_stride, and the same with rope. A pool, and raw arrays that keep both parts in one row, have
- * rope = latent + 1024 bytes. layer_stride is 0 for raw arrays (one layer), else pages·page_stride. */
+ * rope = latent + 1024 bytes. A format without a rope part has rope NULL and its strides 0. layer_stride is 0 for raw
+ * arrays (one layer), else pages·page_stride. */
 typedef struct hm_kv {
     char *latent;
     char *rope;
@@ -44,7 +46,7 @@ typedef struct hm_kv {
     int32_t format; /* HOPMLA_KV_* */
 } hm_kv;
 
-/** What a backend wants to keep about an hm_kv, so that it is made once for a plan: two TMA descriptors on CUDA. */
+/** What a backend wants to keep about an hm_kv, so that it is made once for a plan: TMA descriptors on CUDA. */
 typedef struct hm_binding {
     _Alignas(64) unsigned char bytes[256];
 } hm_binding;
@@ -111,7 +113,7 @@ typedef struct hm_table_memory {
     uint32_t reserved;
 } hm_table_memory;
 
-/** An append; strides in elements, never 0. */
+/** An append; strides in elements, never 0. Without a rope part rope is NULL and its stride 0. */
 typedef struct hm_append {
     const void *latent;
     const void *rope;
@@ -132,7 +134,8 @@ typedef struct hm_gather {
     uint32_t row;
 } hm_gather;
 
-/** A decode; strides in elements, never 0. A joint q comes as q_rope = q + 512 elements with the same strides. */
+/** A decode; strides in elements, never 0. A joint q comes as q_rope = q + 512 elements with the same strides; without
+ * a rope part q_rope is NULL and its strides 0. */
 typedef struct hm_decode {
     const void *q;
     const void *q_rope;

@@ -8,7 +8,7 @@
 
 enum {
     POINTER_ALIGNMENT = 16,
-    JOINT_ROPE_OFFSET = HOPMLA_LATENT_DIM * 2 /* bytes: both element types have two */
+    JOINT_ROPE_OFFSET = HOPMLA_LATENT_DIM * HM_VALUE_BYTES
 };
 
 static const int64_t max_span_bytes = INT64_C(1) << 47;
@@ -138,7 +138,19 @@ static hopmla_status check_numbers(const hopmla_decode_args *args, const hm_enve
     return HOPMLA_OK;
 }
 
-static hopmla_status resolve_tensors(hm_decode *decode, uint32_t heads, hopmla_error *error)
+/* A cache without a rope part is asked by a q that has none. */
+static hopmla_status check_no_rope(const hm_decode *decode, hopmla_error *error)
+{
+    if (decode->q_rope || decode->qr_token_stride || decode->qr_head_stride) {
+        return hm_fail(error, HOPMLA_ERROR_ARGUMENT, "%s is set, but the cache's format has no rope part",
+                       decode->q_rope            ? "q_rope"
+                       : decode->qr_token_stride ? "args.qr_token_stride"
+                                                 : "args.qr_head_stride");
+    }
+    return HOPMLA_OK;
+}
+
+static hopmla_status resolve_tensors(hm_decode *decode, uint32_t heads, int32_t format, hopmla_error *error)
 {
     const int joint = !decode->q_rope;
     const tensor tensors[] = {
@@ -147,8 +159,8 @@ static hopmla_status resolve_tensors(hm_decode *decode, uint32_t heads, hopmla_e
           .address = decode->q,
           .token_stride = &decode->q_token_stride,
           .head_stride = &decode->q_head_stride,
-          .extent = joint ? HOPMLA_QK_DIM : HOPMLA_LATENT_DIM,
-          .element_bytes = 2,
+          .extent = joint ? hm_format_qk(format) : HOPMLA_LATENT_DIM,
+          .element_bytes = HM_VALUE_BYTES,
           .alignment = POINTER_ALIGNMENT },
         { .name = "q_rope",
           .prefix = "qr",
@@ -157,7 +169,7 @@ static hopmla_status resolve_tensors(hm_decode *decode, uint32_t heads, hopmla_e
           .token_stride = &decode->qr_token_stride,
           .head_stride = &decode->qr_head_stride,
           .extent = HOPMLA_ROPE_DIM,
-          .element_bytes = 2,
+          .element_bytes = HM_VALUE_BYTES,
           .alignment = POINTER_ALIGNMENT },
         { .name = "out",
           .prefix = "out",
@@ -166,7 +178,7 @@ static hopmla_status resolve_tensors(hm_decode *decode, uint32_t heads, hopmla_e
           .token_stride = &decode->out_token_stride,
           .head_stride = &decode->out_head_stride,
           .extent = HOPMLA_LATENT_DIM,
-          .element_bytes = 2,
+          .element_bytes = HM_VALUE_BYTES,
           .alignment = POINTER_ALIGNMENT },
         { .name = "lse",
           .prefix = "lse",
@@ -188,7 +200,7 @@ static hopmla_status resolve_tensors(hm_decode *decode, uint32_t heads, hopmla_e
             return status;
         }
     }
-    if (joint) {
+    if (joint && hm_format_rope(format)) {
         decode->q_rope = decode->q ? (const char *)decode->q + JOINT_ROPE_OFFSET : NULL;
         decode->qr_token_stride = decode->q_token_stride;
         decode->qr_head_stride = decode->q_head_stride;
@@ -231,7 +243,12 @@ hopmla_status hm_decode_args_read(const hopmla_decode_args *args, const hm_envel
         .rows = own.rows,
         .softmax_scale = own.softmax_scale,
     };
-    status = resolve_tensors(&made, envelope->heads, error);
+    if (!hm_format_rope(envelope->format)) {
+        status = check_no_rope(&made, error);
+    }
+    if (status == HOPMLA_OK) {
+        status = resolve_tensors(&made, envelope->heads, envelope->format, error);
+    }
     if (status == HOPMLA_OK) {
         *decode = made;
     }

@@ -9,7 +9,7 @@
 #include "kernels/backend.h"
 
 /** Checks everything about a decode's arguments that does not depend on the step, and turns them into what a backend
- * takes: strides filled in, q_rope set for a joint q too.
+ * takes: strides filled in, q_rope set for a joint q too if it has a rope part.
  *
  * @param layers  layers of the pool; 0: args->layer is ignored and decode->layer is 0
  * @param decode  untouched on failure. decode->rows may be 0 (then q and out may be NULL): there is nothing to do, and

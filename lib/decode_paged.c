@@ -39,7 +39,7 @@ static hm_call describe(const hm_envelope *envelope, int32_t kind, uint32_t rows
         .heads = (uint16_t)envelope->heads,
         .rows = rows,
         .calls = 1,
-        .page_bytes = HOPMLA_PAGE_TOKENS * HOPMLA_QK_DIM * 2,
+        .page_bytes = hm_format_page_bytes(envelope->format),
     };
 }
 

@@ -15,6 +15,15 @@ hopmla_status hm_check_fields(const char *what, const hm_field *fields, uint32_t
     return HOPMLA_OK;
 }
 
+hopmla_status hm_check_format(const char *what, int32_t format, hopmla_error *error)
+{
+    if (!hm_format_is_known(format)) {
+        return hm_fail(error, HOPMLA_ERROR_ENUM,
+                       "%s.format is %d, must be HOPMLA_KV_BF16, _FP16, _BF16_NOPE or _FP16_NOPE", what, (int)format);
+    }
+    return HOPMLA_OK;
+}
+
 hopmla_status hm_check_lse(const char *what, int32_t lse, hopmla_error *error)
 {
     if (lse < HOPMLA_LSE_NATURAL || lse > HOPMLA_LSE_NATURAL_POSINF) {

@@ -26,6 +26,9 @@ typedef struct hm_field {
  * @return OK, ARGUMENT */
 hopmla_status hm_check_fields(const char *what, const hm_field *fields, uint32_t count, hopmla_error *error);
 
+/** Refuses what is no HOPMLA_KV_*. @return OK, ENUM */
+hopmla_status hm_check_format(const char *what, int32_t format, hopmla_error *error);
+
 /** Refuses what is no HOPMLA_LSE_*. @return OK, ENUM */
 hopmla_status hm_check_lse(const char *what, int32_t lse, hopmla_error *error);
 

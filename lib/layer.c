@@ -56,10 +56,20 @@ hopmla_status hopmla_append_args_init(hopmla_append_args *args, uint64_t size)
 
 static hopmla_status check_dtype(const hopmla_plan *plan, int32_t dtype, hopmla_error *error)
 {
-    const int32_t own = plan->kv.format == HOPMLA_KV_BF16 ? HOPMLA_DTYPE_BF16 : HOPMLA_DTYPE_FP16;
+    const int32_t own = hm_format_dtype(plan->kv.format);
     if (dtype != own && dtype != HOPMLA_DTYPE_FP32) {
         return hm_fail(error, HOPMLA_ERROR_DTYPE, "args.dtype is %d, must be HOPMLA_DTYPE_%s or HOPMLA_DTYPE_FP32",
                        (int)dtype, own == HOPMLA_DTYPE_BF16 ? "BF16" : "FP16");
+    }
+    return HOPMLA_OK;
+}
+
+/* A pool without a rope part takes none. */
+static hopmla_status check_no_rope(const void *rope, int64_t stride, hopmla_error *error)
+{
+    if (rope || stride) {
+        return hm_fail(error, HOPMLA_ERROR_ARGUMENT, "%s is set, but the pool's format has no rope part",
+                       rope ? "rope" : "args.rope_stride");
     }
     return HOPMLA_OK;
 }
@@ -80,13 +90,17 @@ static hopmla_status read_append(const hopmla_plan *plan, const hopmla_append_ar
         status = hm_fail(error, HOPMLA_ERROR_ARGUMENT, "args.tokens is %llu, must be at most 2^31 − 1",
                          (unsigned long long)own.tokens);
     }
+    const int64_t rope_values = hm_format_rope(plan->kv.format);
+    if (status == HOPMLA_OK && !rope_values) {
+        status = check_no_rope(rope, own.rope_stride, error);
+    }
     if (status == HOPMLA_OK && own.tokens > 0) { /* else the sources have no rows and may be NULL */
         const int64_t element_bytes = own.dtype == HOPMLA_DTYPE_FP32 ? sizeof(float) : sizeof(uint16_t);
         status = check_rows("latent", latent, "latent_stride", &own.latent_stride, own.tokens, HOPMLA_LATENT_DIM,
                             element_bytes, error);
-        if (status == HOPMLA_OK) {
-            status = check_rows("rope", rope, "rope_stride", &own.rope_stride, own.tokens, HOPMLA_ROPE_DIM,
-                                element_bytes, error);
+        if (status == HOPMLA_OK && rope_values) {
+            status = check_rows("rope", rope, "rope_stride", &own.rope_stride, own.tokens, rope_values, element_bytes,
+                                error);
         }
     }
     *append = (hm_append){
@@ -158,11 +172,12 @@ static hopmla_status read_gather(const hopmla_plan *plan, const hopmla_gather_ar
     }
     if (status == HOPMLA_OK && own.count > 0) {
         const uint64_t most = plan->envelope.max_kv_tokens; /* a larger count is refused in its turn */
+        const int64_t values = hm_format_qk(plan->kv.format);
         status = check_rows("destination", destination, "stride", &own.stride, own.count < most ? own.count : most,
-                            HOPMLA_QK_DIM, sizeof(uint16_t), error);
-        if (status == HOPMLA_OK && own.stride < HOPMLA_QK_DIM) {
-            status = hm_fail(error, HOPMLA_ERROR_ARGUMENT, "args.stride is %lld, must be 0 (packed) or at least %d",
-                             (long long)own.stride, (int)HOPMLA_QK_DIM);
+                            values, HM_VALUE_BYTES, error);
+        if (status == HOPMLA_OK && own.stride < values) {
+            status = hm_fail(error, HOPMLA_ERROR_ARGUMENT, "args.stride is %lld, must be 0 (packed) or at least %lld",
+                             (long long)own.stride, (long long)values);
         }
     }
     *gather = (hm_gather){

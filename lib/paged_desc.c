@@ -8,8 +8,8 @@
 
 enum {
     POINTER_ALIGNMENT = 16,
-    LATENT_BYTES = HOPMLA_LATENT_DIM * 2,
-    ROPE_BYTES = HOPMLA_ROPE_DIM * 2
+    LATENT_BYTES = HOPMLA_LATENT_DIM * HM_VALUE_BYTES,
+    ROPE_BYTES = HOPMLA_ROPE_DIM * HM_VALUE_BYTES
 };
 
 static const uint64_t max_array_bytes = UINT64_C(1) << 47;
@@ -17,10 +17,6 @@ static const uint64_t max_stride_bytes = UINT64_C(1) << 40; /* what a tensor map
 
 static hopmla_status check_desc(const hopmla_paged_desc *desc, hopmla_error *error)
 {
-    if (desc->format != HOPMLA_KV_BF16 && desc->format != HOPMLA_KV_FP16) {
-        return hm_fail(error, HOPMLA_ERROR_ENUM, "desc.format is %d, must be HOPMLA_KV_BF16 or HOPMLA_KV_FP16",
-                       (int)desc->format);
-    }
     const hm_field fields[] = {
         { "batch", desc->batch, 1, HM_MAX_BATCH },
         { "max_q_tokens", desc->max_q_tokens, 1, HM_MAX_Q_TOKENS },
@@ -29,7 +25,10 @@ static hopmla_status check_desc(const hopmla_paged_desc *desc, hopmla_error *err
         { "page_tokens", desc->page_tokens, HOPMLA_PAGE_TOKENS, HOPMLA_PAGE_TOKENS },
         { "pages", desc->pages, 1, INT32_MAX },
     };
-    hopmla_status status = hm_check_lse("desc", desc->lse, error);
+    hopmla_status status = hm_check_format("desc", desc->format, error);
+    if (status == HOPMLA_OK) {
+        status = hm_check_lse("desc", desc->lse, error);
+    }
     if (status == HOPMLA_OK) {
         status = hm_check_fields("desc", fields, sizeof(fields) / sizeof(fields[0]), error);
     }
@@ -117,18 +116,20 @@ hopmla_status hm_paged_kv(const hopmla_paged_desc *desc, const void *latent, con
         .latent = (char *)(uintptr_t)latent, /* a decode only reads */
         .latent_page_stride = desc->latent_page_stride,
         .latent_row_stride = desc->latent_row_stride,
-        .rope_page_stride = desc->rope_page_stride,
-        .rope_row_stride = desc->rope_row_stride,
         .pages = desc->pages,
         .layers = 1,
         .format = desc->format,
     };
+    const int has_rope = hm_format_rope(desc->format) > 0;
+    if (rope && !has_rope) {
+        return hm_fail(error, HOPMLA_ERROR_ARGUMENT, "rope is set, but desc.format has no rope part");
+    }
     hopmla_status status = hm_check_pointer("latent", latent, POINTER_ALIGNMENT, error);
     if (status == HOPMLA_OK) {
-        status = resolve_array("latent", desc->pages, LATENT_BYTES + (rope ? 0 : ROPE_BYTES), &kv->latent_page_stride,
-                               &kv->latent_row_stride, error);
+        status = resolve_array("latent", desc->pages, rope ? LATENT_BYTES : hm_format_row_bytes(desc->format),
+                               &kv->latent_page_stride, &kv->latent_row_stride, error);
     }
-    if (status) {
+    if (status || !has_rope) {
         return status;
     }
     if (!rope) {
@@ -138,6 +139,8 @@ hopmla_status hm_paged_kv(const hopmla_paged_desc *desc, const void *latent, con
         return HOPMLA_OK;
     }
     kv->rope = (char *)(uintptr_t)rope;
+    kv->rope_page_stride = desc->rope_page_stride;
+    kv->rope_row_stride = desc->rope_row_stride;
     status = hm_check_pointer("rope", rope, POINTER_ALIGNMENT, error);
     return status ? status
                   : resolve_array("rope", desc->pages, ROPE_BYTES, &kv->rope_page_stride, &kv->rope_row_stride, error);

@@ -16,7 +16,7 @@ hopmla_status hm_paged_desc_read(const hopmla_paged_desc *desc, hopmla_paged_des
 /** Checks the arrays and their strides, which may put tokens or pages outside but must not make rows overlap.
  *
  * @param desc  as hm_paged_desc_read copied it
- * @param rope  NULL: the rope part follows the latent part in each row
+ * @param rope  NULL: the rope part, if the format has one, follows the latent part in each row
  * @return OK, NULL, ARGUMENT, ALIGNMENT */
 hopmla_status hm_paged_kv(const hopmla_paged_desc *desc, const void *latent, const void *rope, hm_kv *kv,
                           hopmla_error *error);

@@ -140,19 +140,20 @@ static void free_pinned_memory(hopmla_plan *plan)
 static hopmla_status bind(hopmla_plan *plan, hopmla_error *error)
 {
     const hopmla_pool_layout *layout = &plan->pool->layout;
-    const uint64_t rope_at = HOPMLA_LATENT_DIM * sizeof(uint16_t);
     plan->kv = (hm_kv){
         .latent = layout->base,
-        .rope = (char *)layout->base + rope_at,
         .latent_page_stride = layout->page_stride,
         .latent_row_stride = layout->row_stride,
-        .rope_page_stride = layout->page_stride,
-        .rope_row_stride = layout->row_stride,
         .layer_stride = layout->layer_stride,
         .pages = layout->pages,
         .layers = layout->layers,
         .format = layout->format,
     };
+    if (hm_format_rope(layout->format)) {
+        plan->kv.rope = plan->kv.latent + HOPMLA_LATENT_DIM * HM_VALUE_BYTES;
+        plan->kv.rope_page_stride = layout->page_stride;
+        plan->kv.rope_row_stride = layout->row_stride;
+    }
     return plan->pool->context->backend->bind(plan->pool->context->device, &plan->kv, &plan->binding, error);
 }
 

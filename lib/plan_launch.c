@@ -26,7 +26,7 @@ static hopmla_status read_note(const hopmla_plan *plan, const hopmla_launch_note
         return hm_fail(error, HOPMLA_ERROR_ARGUMENT, "note.appends + note.decodes is %llu, must be 1 … 2^20",
                        (unsigned long long)calls);
     }
-    const int32_t pools = plan->kv.format == HOPMLA_KV_BF16 ? HOPMLA_DTYPE_BF16 : HOPMLA_DTYPE_FP16;
+    const int32_t pools = hm_format_dtype(plan->kv.format);
     if (own->dtype != 0 && own->dtype != pools && own->dtype != HOPMLA_DTYPE_FP32) {
         return hm_fail(error, HOPMLA_ERROR_DTYPE, "note.dtype is %d, must be 0, HOPMLA_DTYPE_%s or HOPMLA_DTYPE_FP32",
                        (int)own->dtype, pools == HOPMLA_DTYPE_BF16 ? "BF16" : "FP16");

@@ -2,12 +2,10 @@
 /* What calls of a plan move and compute, by shapes and lengths: asked for only where somebody observes. */
 #include "lib/plan.h"
 
-enum {
-    VALUE_BYTES = 2, /* of the cache, q and out */
-    ROW_BYTES = HOPMLA_QK_DIM * VALUE_BYTES,
-    PAGE_BYTES = HOPMLA_PAGE_TOKENS * ROW_BYTES,
-    FLOPS_PER_PAIR = 2 * (HOPMLA_QK_DIM + HOPMLA_LATENT_DIM)
-};
+static uint64_t row_bytes(const hopmla_plan *plan)
+{
+    return hm_format_row_bytes(plan->kv.format);
+}
 
 /* Query token j of q sees the first length − (q − 1 − j) tokens, where that is any. */
 static uint64_t pairs_of(uint64_t length, uint64_t q)
@@ -60,7 +58,7 @@ static hm_call describe(const hopmla_plan *plan, int32_t kind, uint32_t layer)
         .batch = (uint16_t)plan->count,
         .heads = (uint16_t)plan->envelope.heads,
         .calls = 1,
-        .page_bytes = PAGE_BYTES,
+        .page_bytes = hm_format_page_bytes(plan->kv.format),
         .plan = plan->number,
         .step = plan->step,
     };
@@ -69,14 +67,14 @@ static hm_call describe(const hopmla_plan *plan, int32_t kind, uint32_t layer)
 /* The sources' rows are read, the pages' written. */
 static uint64_t append_bytes(const hopmla_plan *plan, int32_t dtype)
 {
-    const uint64_t source = HOPMLA_QK_DIM * (dtype == HOPMLA_DTYPE_FP32 ? sizeof(float) : VALUE_BYTES);
-    return plan->appended * (source + ROW_BYTES);
+    const uint64_t element = dtype == HOPMLA_DTYPE_FP32 ? sizeof(float) : HM_VALUE_BYTES;
+    return plan->appended * (hm_format_qk(plan->kv.format) * element + row_bytes(plan));
 }
 
 /* q, out and lse. */
 static uint64_t query_bytes(const hopmla_plan *plan, int has_lse)
 {
-    const uint64_t row = ROW_BYTES + HOPMLA_LATENT_DIM * VALUE_BYTES + (has_lse ? sizeof(float) : 0);
+    const uint64_t row = row_bytes(plan) + HOPMLA_LATENT_DIM * HM_VALUE_BYTES + (has_lse ? sizeof(float) : 0);
     return (uint64_t)plan->q_tokens * plan->envelope.heads * row;
 }
 
@@ -92,7 +90,7 @@ hm_call hm_plan_describe_gather(hopmla_plan *plan, uint32_t layer, uint64_t toke
 {
     hm_call call = describe(plan, HOPMLA_CALL_GATHER, layer);
     call.rows = (uint32_t)tokens;
-    call.bytes = call.unique_bytes = tokens * 2 * ROW_BYTES;
+    call.bytes = call.unique_bytes = tokens * 2 * row_bytes(plan);
     return call;
 }
 
@@ -106,9 +104,9 @@ hm_call hm_plan_describe_decode(hopmla_plan *plan, uint32_t layer, int has_lse)
         return call;
     }
     call.kv_tokens = work->kv_tokens;
-    call.flops = work->pairs * plan->envelope.heads * FLOPS_PER_PAIR;
-    call.bytes = work->kv_tokens * ROW_BYTES + query_bytes(plan, has_lse);
-    call.unique_bytes = work->unique_tokens * ROW_BYTES + query_bytes(plan, has_lse);
+    call.flops = work->pairs * plan->envelope.heads * 2 * (hm_format_qk(plan->kv.format) + HOPMLA_LATENT_DIM);
+    call.bytes = work->kv_tokens * row_bytes(plan) + query_bytes(plan, has_lse);
+    call.unique_bytes = work->unique_tokens * row_bytes(plan) + query_bytes(plan, has_lse);
     return call;
 }
 
@@ -122,7 +120,7 @@ hm_call hm_plan_describe_update(hopmla_plan *plan, const hm_staging *staging)
     }
     call.rows = plan->count;
     call.bytes = (4 * (uint64_t)staging->count + 2 + staging->entries) * sizeof(int32_t) +
-                 staging->runs * sizeof(hm_run) + tokens * 2 * ROW_BYTES * plan->kv.layers;
+                 staging->runs * sizeof(hm_run) + tokens * 2 * row_bytes(plan) * plan->kv.layers;
     call.unique_bytes = call.bytes;
     return call;
 }

@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "lib/abi.h"
+#include "lib/envelope.h"
 #include "lib/pool.h"
 
 enum {
-    ROW_BYTES = HOPMLA_QK_DIM * 2,
-    PAGE_BYTES = HOPMLA_PAGE_TOKENS * ROW_BYTES,
     MAX_LAYERS = 65535,
     MAX_PAGES = INT32_MAX
 };
@@ -17,9 +16,9 @@ hopmla_status hopmla_pool_options_init(hopmla_pool_options *options, uint64_t si
 
 static hopmla_status check_options(const hopmla_pool_options *options, hopmla_error *error)
 {
-    if (options->format != HOPMLA_KV_BF16 && options->format != HOPMLA_KV_FP16) {
-        return hm_fail(error, HOPMLA_ERROR_ENUM, "options.format is %d, must be HOPMLA_KV_BF16 or HOPMLA_KV_FP16",
-                       (int)options->format);
+    const hopmla_status status = hm_check_format("options", options->format, error);
+    if (status) {
+        return status;
     }
     if (options->storage < HOPMLA_STORAGE_LIBRARY || options->storage > HOPMLA_STORAGE_NONE) {
         return hm_fail(error, HOPMLA_ERROR_ENUM,
@@ -59,7 +58,7 @@ static hopmla_status count_pages(const hopmla_pool_options *options, uint64_t *p
         *pages = options->pages;
         return HOPMLA_OK;
     }
-    const uint64_t page_bytes = (uint64_t)options->layers * PAGE_BYTES;
+    const uint64_t page_bytes = (uint64_t)options->layers * hm_format_page_bytes(options->format);
     *pages = options->bytes / page_bytes;
     if (*pages < 1) {
         return hm_fail(error, HOPMLA_ERROR_ARGUMENT, "options.bytes is %llu, less than one page of %u layers: %llu",
@@ -88,7 +87,7 @@ hopmla_status hm_pool_shape(hopmla_context *context, const hopmla_pool_options *
         return status;
     }
     /* Below 2^64 for any layers and pages; above 2^63 no pointer arithmetic reaches. */
-    const uint64_t bytes = own->layers * pages * PAGE_BYTES;
+    const uint64_t page_bytes = hm_format_page_bytes(own->format), bytes = own->layers * pages * page_bytes;
     if (bytes > INT64_MAX) {
         return hm_fail(error, HOPMLA_ERROR_OVERFLOW, "%u layers of %llu pages are %llu bytes, more than 2^63",
                        own->layers, (unsigned long long)pages, (unsigned long long)bytes);
@@ -103,10 +102,10 @@ hopmla_status hm_pool_shape(hopmla_context *context, const hopmla_pool_options *
         .device = info.device,
         .layers = own->layers,
         .page_tokens = HOPMLA_PAGE_TOKENS,
-        .row_stride = ROW_BYTES,
+        .row_stride = hm_format_row_bytes(own->format),
         .pages = pages,
-        .page_stride = PAGE_BYTES,
-        .layer_stride = pages * PAGE_BYTES,
+        .page_stride = page_bytes,
+        .layer_stride = pages * page_bytes,
         .bytes = bytes,
         .host_bytes = sizeof(hopmla_pool) + hm_pages_host_bytes((uint32_t)pages) +
                       hm_pool_mark_words((uint32_t)pages) * sizeof(uint64_t),

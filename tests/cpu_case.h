@@ -56,6 +56,12 @@ typedef struct cpu_batch {
     uint64_t random;
 } cpu_batch;
 
+/* Values of the rope part; 0 of a format that has none. */
+static inline int case_rope(const cpu_case *c)
+{
+    return (int)hm_format_rope(c->format);
+}
+
 static inline uint64_t case_random(uint64_t *state)
 {
     *state += 0x9e3779b97f4a7c15u;
@@ -78,12 +84,13 @@ static inline float case_value(uint64_t *state)
 
 static inline uint16_t case_pack(int32_t format, float value)
 {
-    return format == HOPMLA_KV_BF16 ? hm_bf16_from_float(value) : hm_fp16_from_float(value);
+    return hm_format_dtype(format) == HOPMLA_DTYPE_BF16 ? hm_bf16_from_float(value) : hm_fp16_from_float(value);
 }
 
 static inline double case_unpack(int32_t format, uint16_t value)
 {
-    return (double)(format == HOPMLA_KV_BF16 ? hm_bf16_to_float(value) : hm_fp16_to_float(value));
+    const int bf16 = hm_format_dtype(format) == HOPMLA_DTYPE_BF16;
+    return (double)(bf16 ? hm_bf16_to_float(value) : hm_fp16_to_float(value));
 }
 
 static inline void *case_alloc(uint64_t bytes, int byte)
@@ -96,11 +103,11 @@ static inline void *case_alloc(uint64_t bytes, int byte)
     return memory;
 }
 
-/* The values of a cached token; NULL when its page does not exist. */
+/* The values of a cached token; NULL when its page or its rope part does not exist. */
 static inline uint16_t *case_row(const cpu_batch *b, uint32_t request, int32_t token, int rope)
 {
     int32_t page = b->table[request * b->tables.table_stride + (uint32_t)token / 64];
-    if (page < 0 || (uint64_t)page >= b->kv.pages) {
+    if (page < 0 || (uint64_t)page >= b->kv.pages || (rope && !b->kv.rope)) {
         return NULL;
     }
     uint64_t p = (uint64_t)page, t = (uint64_t)token % 64;
@@ -118,13 +125,14 @@ static inline void case_make_kv(cpu_batch *b)
     b->kv.pages = needed + 3;
     b->kv.layers = 1;
     b->kv.format = c->format;
-    b->kv.latent_row_stride = c->split ? 1024 + 48 : 1152;
+    b->kv.latent_row_stride = c->split ? 1024 + 48 : hm_format_row_bytes(c->format);
     b->kv.latent_page_stride = 64 * b->kv.latent_row_stride + (c->split ? 32 : 0);
     b->kv.latent = case_alloc(b->kv.pages * b->kv.latent_page_stride, 0xff);
-    b->kv.rope = b->kv.latent + 1024;
-    b->kv.rope_row_stride = b->kv.latent_row_stride;
-    b->kv.rope_page_stride = b->kv.latent_page_stride;
-    if (c->split) {
+    if (case_rope(c) && !c->split) {
+        b->kv.rope = b->kv.latent + 1024;
+        b->kv.rope_row_stride = b->kv.latent_row_stride;
+        b->kv.rope_page_stride = b->kv.latent_page_stride;
+    } else if (case_rope(c)) {
         b->kv.rope_row_stride = 128 + 16;
         b->kv.rope_page_stride = 64 * b->kv.rope_row_stride;
         b->kv.rope = case_alloc(b->kv.pages * b->kv.rope_page_stride, 0xff);
@@ -150,7 +158,7 @@ static inline void case_make_kv(cpu_batch *b)
             for (int d = 0; d < LATENT; d++) {
                 latent[d] = case_pack(c->format, factor * case_value(&b->random));
             }
-            for (int d = 0; d < ROPE; d++) {
+            for (int d = 0; d < case_rope(c); d++) {
                 rope[d] = case_pack(c->format, factor * case_value(&b->random));
             }
         }
@@ -163,17 +171,21 @@ static inline void case_make_q(cpu_batch *b)
     const cpu_case *c = &b->c;
     hm_decode *d = &b->decode;
     int64_t heads = c->heads;
-    d->q_head_stride = c->split ? LATENT + 8 : DIM;
+    d->q_head_stride = LATENT + (c->split ? 8 : case_rope(c));
     d->q_token_stride = heads * d->q_head_stride + (c->split ? 16 : 0);
-    d->qr_head_stride = c->split ? ROPE : DIM;
-    d->qr_token_stride = c->split ? heads * ROPE + 8 : d->q_token_stride;
+    if (case_rope(c)) {
+        d->qr_head_stride = c->split ? ROPE : DIM;
+        d->qr_token_stride = c->split ? heads * ROPE + 8 : d->q_token_stride;
+    }
     /* Split: the transposed output that a V-up projection wants. */
     d->out_token_stride = c->split ? LATENT + 24 : heads * LATENT;
     d->out_head_stride = c->split ? (int64_t)b->rows * d->out_token_stride : LATENT;
     d->lse_token_stride = c->split ? 1 : heads;
     d->lse_head_stride = c->split ? (int64_t)b->rows : 1;
     b->q = case_alloc((b->rows * (uint64_t)d->q_token_stride + 1) * 2, 0xff);
-    b->q_rope = c->split ? case_alloc((b->rows * (uint64_t)d->qr_token_stride + 1) * 2, 0xff) : b->q + LATENT;
+    if (case_rope(c)) {
+        b->q_rope = c->split ? case_alloc((b->rows * (uint64_t)d->qr_token_stride + 1) * 2, 0xff) : b->q + LATENT;
+    }
     b->out_values = b->rows * c->heads * (c->split ? LATENT + 24 : LATENT);
     b->out = case_alloc(b->out_values * 2 + 2, 0xee);
     b->lse = case_alloc(b->rows * c->heads * sizeof(float) + 4, 0xee);
@@ -182,7 +194,7 @@ static inline void case_make_q(cpu_batch *b)
             for (int i = 0; i < LATENT; i++) {
                 b->q[t * d->q_token_stride + h * d->q_head_stride + i] = case_pack(c->format, case_value(&b->random));
             }
-            for (int i = 0; i < ROPE; i++) {
+            for (int i = 0; i < case_rope(c); i++) {
                 b->q_rope[t * d->qr_token_stride + h * d->qr_head_stride + i] =
                     case_pack(c->format, case_value(&b->random));
             }
@@ -249,16 +261,17 @@ static inline double case_reference(const cpu_batch *b, uint32_t request, int64_
     const cpu_case *c = &b->c;
     const hm_decode *d = &b->decode;
     const uint16_t *q = b->q + token * d->q_token_stride + head * d->q_head_stride;
-    const uint16_t *q_rope = b->q_rope + token * d->qr_token_stride + head * d->qr_head_stride;
+    const uint16_t *q_rope = b->q_rope ? b->q_rope + token * d->qr_token_stride + head * d->qr_head_stride : NULL;
+    const int dim = LATENT + case_rope(c);
     double query[DIM], m = -INFINITY, l = 0.0;
-    for (int i = 0; i < DIM; i++) {
+    for (int i = 0; i < dim; i++) {
         query[i] = case_unpack(c->format, i < LATENT ? q[i] : q_rope[i - LATENT]);
     }
     memset(o, 0, LATENT * sizeof *o);
     for (int32_t t = 0; t < visible; t++) {
         const uint16_t *latent = case_row(b, request, t, 0), *rope = case_row(b, request, t, 1);
         s[t] = 0.0;
-        for (int i = 0; latent && i < DIM; i++) {
+        for (int i = 0; latent && i < dim; i++) {
             s[t] += query[i] * case_unpack(c->format, i < LATENT ? latent[i] : rope[i - LATENT]);
         }
         s[t] *= (double)c->scale;

@@ -43,9 +43,10 @@ static void heads_and_lengths(void **state)
             cpu_case c = case_of(h + 1, heads[h], 6, 0, 1);
             memcpy(c.kv_lens, lengths, sizeof lengths);
             c.kv_lens[5] = quick ? 577 : 1000;
-            c.format = h % 2 ? HOPMLA_KV_FP16 : HOPMLA_KV_BF16;
             c.lse = (int32_t)h % 3;
-            run_and_check(&c, 2, isa);
+            for (c.format = HOPMLA_KV_BF16 + (int32_t)h % 2; c.format <= HOPMLA_KV_FP16_NOPE; c.format += 2) {
+                run_and_check(&c, 2, isa);
+            }
         }
     }
 }
@@ -57,7 +58,7 @@ static void random_shapes(void **state)
     for (uint64_t seed = 1; seed <= (quick ? 6 : 60); seed++) {
         uint64_t r = seed * 7919;
         cpu_case c = { .seed = seed,
-                       .format = 1 + (int32_t)(seed & 1),
+                       .format = 1 + (int32_t)(seed % 4),
                        .lse = (int32_t)(seed % 3),
                        .heads = heads[case_random(&r) % 8],
                        .batch = 1 + (uint32_t)(case_random(&r) % CASE_ROWS),
@@ -89,7 +90,7 @@ static void large_logits(void **state)
 {
     (void)state;
     for (int32_t isa = HOPMLA_CPU_ISA_PORTABLE; isa <= best_isa; isa++) {
-        for (int32_t format = HOPMLA_KV_BF16; format <= HOPMLA_KV_FP16; format++) {
+        for (int32_t format = HOPMLA_KV_BF16; format <= HOPMLA_KV_FP16_NOPE; format++) {
             cpu_case c = case_of(5, 16, 2, quick ? 600 : 1300, 2);
             c.format = format;
             c.kv_lens[1] = 1; /* one score, often far below 0 */

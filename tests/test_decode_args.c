@@ -19,7 +19,9 @@ enum {
     LAYERS = 8
 };
 
-static const hm_envelope envelope = { .max_batch = BATCH, .max_q_tokens = Q_TOKENS, .heads = HEADS };
+static const hm_envelope envelope = {
+    .max_batch = BATCH, .max_q_tokens = Q_TOKENS, .heads = HEADS, .format = HOPMLA_KV_BF16
+};
 
 /* Nothing is read through these. */
 static _Alignas(16) char memory[2048];

@@ -149,7 +149,7 @@ static void test_description(void **state)
     SPOIL(context, NULL, HOPMLA_ERROR_NULL, "context");
     SPOIL(desc.struct_size, 8, HOPMLA_ERROR_STRUCT_SIZE, "desc.struct_size is 8");
     SPOIL(desc.format, 0, HOPMLA_ERROR_ENUM, "desc.format is 0");
-    SPOIL(desc.format, 3, HOPMLA_ERROR_ENUM, "desc.format is 3");
+    SPOIL(desc.format, 5, HOPMLA_ERROR_ENUM, "desc.format is 5");
     SPOIL(desc.lse, -1, HOPMLA_ERROR_ENUM, "desc.lse is -1");
     SPOIL(desc.lse, 3, HOPMLA_ERROR_ENUM, "desc.lse is 3");
     SPOIL(desc.batch, 0, argument, "desc.batch is 0, must be 1 … 65535");

@@ -25,7 +25,8 @@ typedef struct hopmla_paged_desc {
     uint64_t pages;               /**< pages in the arrays, 1 … 2^31 − 1; larger or negative table entries are refused */
     uint64_t table_stride;        /**< entries between rows of the block table, at least max_kv_tokens / 64 rounded up */
     uint64_t latent_page_stride;  /**< bytes, a multiple of 16; 0: 64 × the row stride */
-    uint64_t latent_row_stride;   /**< bytes, a multiple of 16; 0: 1152 when rope is NULL, else 1024 */
+    uint64_t latent_row_stride;   /**< bytes, a multiple of 16; 0: 1152 when rope is NULL, else, and in the NOPE
+                                       formats, 1024 */
     uint64_t rope_page_stride;    /**< bytes; used when rope is an array of its own; 0: 64 × the row stride */
     uint64_t rope_row_stride;     /**< bytes; 0: 128 */
 } hopmla_paged_desc;
@@ -58,8 +59,8 @@ HOPMLA_API hopmla_status hopmla_decode_paged_prepare(hopmla_context *context, co
 /** Decodes one layer. desc must be the one that was prepared.
  *
  * @param args         shapes and strides; args->rows at most batch × max_q_tokens, layer ignored
- * @param latent       pages of [64, 512] latent values, or of [64, 576] when rope is NULL
- * @param rope         pages of [64, 64] rotary values, or NULL
+ * @param latent       pages of [64, 512] latent values, or of [64, 576] when rope is NULL and the format has a rope part
+ * @param rope         pages of [64, 64] rotary values, or NULL. NULL in the NOPE formats (else ARGUMENT)
  * @param block_table  [batch, table_stride] int32. Entries that a row's length does not need are never read; one outside
  *                     0 … pages − 1 that it needs is reported in the error word, and the page counts as all zeros
  * Other parameters as for hopmla_decode. Enqueues; capturable. With args->rows 0 nothing is enqueued.

@@ -129,7 +129,7 @@ typedef struct hopmla_append_args {
                                    graph replay tokens beyond them are left out. With 0 nothing is enqueued, and the
                                    sources may be NULL */
     int64_t latent_stride;    /**< between tokens; packed: 512 */
-    int64_t rope_stride;      /**< between tokens; packed: 64 */
+    int64_t rope_stride;      /**< between tokens; packed: 64; without a rope part 0 */
 } hopmla_append_args;
 
 #define HOPMLA_APPEND_ARGS_INIT { sizeof(hopmla_append_args), 0, HOPMLA_DTYPE_BF16, 0, 0, 0, 0 }
@@ -140,7 +140,7 @@ HOPMLA_API hopmla_status hopmla_append_args_init(hopmla_append_args *args, uint6
 /** Writes the step's new tokens into one layer of their pages.
  *
  * @param latent  [tokens, 512] with its stride, device memory, 16-byte aligned, rows too
- * @param rope    [tokens, 64] likewise; rotated already
+ * @param rope    [tokens, 64] likewise; rotated already. NULL for a pool without a rope part (else ARGUMENT)
  *
  * The sources must stay valid until the stream is past it. Enqueues; capturable.
  * @return OK, NULL, STRUCT_SIZE, STRUCT_TAIL, ARGUMENT, DTYPE, ALIGNMENT, RANGE when the step appends more than `tokens`,
@@ -156,7 +156,8 @@ typedef struct hopmla_gather_args {
     uint32_t reserved;       /**< 0 */
     uint64_t first;          /**< token of the sequence */
     uint64_t count;          /**< tokens */
-    int64_t stride;          /**< of the destination between tokens, in elements; 0: packed, 576 */
+    int64_t stride;          /**< of the destination between tokens, in elements; 0: packed, 576, or 512 without a rope
+                                  part */
 } hopmla_gather_args;
 
 #define HOPMLA_GATHER_ARGS_INIT { sizeof(hopmla_gather_args), 0, 0, 0, 0, 0, 0 }
@@ -166,7 +167,7 @@ HOPMLA_API hopmla_status hopmla_gather_args_init(hopmla_gather_args *args, uint6
 
 /** Copies cached rows of one batch row's sequence to a dense array, for a prefill attention or an export.
  *
- * @param destination  [count, 576] of the pool's element type, device memory, 16-byte aligned, rows too
+ * @param destination  [count, 576], or [count, 512] without a rope part, of the pool's element type, device memory, 16-byte aligned, rows too
  *
  * Enqueues; capturable: rows beyond the sequence's length at replay are written as 0.
  * @return OK, NULL, STRUCT_SIZE, STRUCT_TAIL, ARGUMENT (first + count beyond max_kv_tokens too), ALIGNMENT, MISMATCH,
@@ -184,10 +185,10 @@ typedef struct hopmla_decode_args {
                                    max_batch × max_q_tokens. Rows beyond the sum get output 0 and the empty LSE.
                                    With 0 nothing is enqueued, and q and out may be NULL */
     float softmax_scale;      /**< factor on q·k before the softmax; no default, finite and > 0 */
-    int64_t q_token_stride;   /**< packed joint: heads × 576; packed split: heads × 512 */
-    int64_t q_head_stride;    /**< packed joint: 576; packed split: 512 */
-    int64_t qr_token_stride;  /**< split only; packed: heads × 64 */
-    int64_t qr_head_stride;   /**< split only; packed: 64 */
+    int64_t q_token_stride;   /**< packed joint: heads × 576; packed split, and without a rope part: heads × 512 */
+    int64_t q_head_stride;    /**< packed joint: 576; packed split, and without a rope part: 512 */
+    int64_t qr_token_stride;  /**< split only; packed: heads × 64; without a rope part 0 */
+    int64_t qr_head_stride;   /**< split only; packed: 64; without a rope part 0 */
     int64_t out_token_stride; /**< packed: heads × 512 */
     int64_t out_head_stride;  /**< packed: 512 */
     int64_t lse_token_stride; /**< packed: heads */
@@ -202,8 +203,9 @@ HOPMLA_API hopmla_status hopmla_decode_args_init(hopmla_decode_args *args, uint6
 /** Attention of the step's query rows over one layer of their sequences, with absorbed weights: for every query token
  * and head, s_t = softmax_scale · q·k_t over the visible tokens, out = Σ softmax(s)_t · k_t[0:512], lse = log Σ exp(s_t).
  *
- * @param q     [rows, heads, 576], or with q_rope the first 512 values: [rows, heads, 512]; pool's element type
- * @param q_rope [rows, heads, 64] the rotated part, or NULL for a joint q
+ * @param q     [rows, heads, 576], or with q_rope the first 512 values: [rows, heads, 512]; pool's element type.
+ *               Without a rope part [rows, heads, 512]
+ * @param q_rope [rows, heads, 64] the rotated part, or NULL for a joint q. NULL without a rope part (else ARGUMENT)
  * @param out   [rows, heads, 512], pool's element type
  * @param lse   [rows, heads] float32, or NULL
  *

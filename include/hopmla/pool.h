@@ -8,7 +8,7 @@
  * The paged latent-KV pool and the sequences in it.
  *
  * A pool holds `layers` × `pages` pages of 64 tokens; a token is a row of 576 values of 16 bits: 512 of the latent,
- * then 64 of the rotary part (already rotated by the caller). A page id means the same page number in every layer, so a
+ * then 64 of the rotary part (already rotated by the caller), or, in the NOPE formats, the 512 alone. A page id means the same page number in every layer, so a
  * sequence has one list of page ids for all layers.
  *
  * Thread-safety: every function of this file may be called from any thread at any time, on the same pool too; a short
@@ -25,7 +25,7 @@ enum {
     HOPMLA_PAGE_TOKENS = 64,
     HOPMLA_LATENT_DIM = 512,
     HOPMLA_ROPE_DIM = 64,
-    HOPMLA_QK_DIM = 576
+    HOPMLA_QK_DIM = 576 /**< with a rope part; without one HOPMLA_LATENT_DIM */
 };
 
 /** Element types of tensors; stored as int32_t. */
@@ -37,8 +37,10 @@ enum {
 
 /** The bytes of a cached token; stored as int32_t. */
 enum {
-    HOPMLA_KV_BF16 = 1, /**< 512 latent then 64 rope values of bfloat16: 1152 bytes */
-    HOPMLA_KV_FP16 = 2  /**< the same of IEEE half precision */
+    HOPMLA_KV_BF16 = 1,      /**< 512 latent then 64 rope values of bfloat16: 1152 bytes */
+    HOPMLA_KV_FP16 = 2,      /**< the same of IEEE half precision */
+    HOPMLA_KV_BF16_NOPE = 3, /**< 512 latent values of bfloat16, no rope part: 1024 bytes */
+    HOPMLA_KV_FP16_NOPE = 4  /**< the same of IEEE half precision */
 };
 
 /** Whose memory the pages are; stored as int32_t. */

@@ -20,7 +20,7 @@ typedef struct append_job {
 static void put(const append_job *job, char *to, const void *source, int64_t at, uint32_t dim)
 {
     if (job->append->dtype == HOPMLA_DTYPE_FP32) {
-        job->isa->narrow(to, (const float *)source + at, 1.0f, dim, job->kv->format);
+        job->isa->narrow(to, (const float *)source + at, 1.0f, dim, hm_format_dtype(job->kv->format));
     } else {
         memcpy(to, (const uint16_t *)source + at, dim * sizeof(uint16_t));
     }
@@ -59,7 +59,9 @@ static void append_range(void *argument, int index, int count)
         hm_row to = hm_row_of(job->kv, job->tables, a->layer, row, (uint64_t)token);
         if (to.latent) {
             put(job, to.latent, a->latent, (int64_t)t * a->latent_stride, HOPMLA_LATENT_DIM);
-            put(job, to.rope, a->rope, (int64_t)t * a->rope_stride, HOPMLA_ROPE_DIM);
+            if (to.rope) {
+                put(job, to.rope, a->rope, (int64_t)t * a->rope_stride, HOPMLA_ROPE_DIM);
+            }
         }
     }
 }
@@ -75,5 +77,5 @@ void hm_cpu_append(hm_device *device, const hm_envelope *envelope, const hm_kv *
     append_job job = {
         hm_cpu_isa(device->isa), envelope, kv, tables, append, count, tokens < append->tokens ? tokens : append->tokens
     };
-    hm_threads_run_bytes(device->threads, job.tokens * HOPMLA_QK_DIM * sizeof(uint16_t), append_range, &job);
+    hm_threads_run_bytes(device->threads, job.tokens * hm_format_row_bytes(kv->format), append_range, &job);
 }

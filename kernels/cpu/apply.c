@@ -7,8 +7,7 @@
 #include "kernels/cpu/threads.h"
 
 enum {
-    ROPE_AT = HOPMLA_LATENT_DIM * 2,
-    ROPE_BYTES = HOPMLA_ROPE_DIM * 2
+    LATENT_BYTES = HOPMLA_LATENT_DIM * HM_VALUE_BYTES
 };
 
 /* n values, then the same one up to `room`. */
@@ -46,20 +45,30 @@ typedef struct copy_job {
     uint32_t n;
 } copy_job;
 
-static void copy_rows(const hm_kv *kv, uint64_t layer, const hm_copy *copy)
+/* Of every row `row_bytes`; all at once where nothing lies between rows. */
+static void copy_part(char *base, uint64_t page_stride, uint64_t row_stride, uint64_t row_bytes, const hm_copy *copy)
 {
-    char *latent = kv->latent + layer * kv->layer_stride, *rope = kv->rope + layer * kv->layer_stride;
-    uint64_t from = (uint64_t)copy->source, to = (uint64_t)copy->destination;
-    const char *latent_from = latent + from * kv->latent_page_stride, *rope_from = rope + from * kv->rope_page_stride;
-    char *latent_to = latent + to * kv->latent_page_stride, *rope_to = rope + to * kv->rope_page_stride;
-    if (kv->rope == kv->latent + ROPE_AT && kv->latent_row_stride == ROPE_AT + ROPE_BYTES &&
-        kv->rope_row_stride == kv->latent_row_stride && kv->rope_page_stride == kv->latent_page_stride) {
-        memcpy(latent_to, latent_from, copy->tokens * kv->latent_row_stride);
+    const char *from = base + (uint64_t)copy->source * page_stride;
+    char *to = base + (uint64_t)copy->destination * page_stride;
+    if (row_stride == row_bytes) {
+        memcpy(to, from, copy->tokens * row_bytes);
         return;
     }
     for (uint64_t t = 0; t < copy->tokens; t++) {
-        memcpy(latent_to + t * kv->latent_row_stride, latent_from + t * kv->latent_row_stride, ROPE_AT);
-        memcpy(rope_to + t * kv->rope_row_stride, rope_from + t * kv->rope_row_stride, ROPE_BYTES);
+        memcpy(to + t * row_stride, from + t * row_stride, row_bytes);
+    }
+}
+
+static void copy_rows(const hm_kv *kv, uint64_t layer, const hm_copy *copy)
+{
+    const uint64_t row_bytes = hm_format_row_bytes(kv->format), offset = layer * kv->layer_stride;
+    const int one_piece =
+        !kv->rope || (kv->rope == kv->latent + LATENT_BYTES && kv->rope_row_stride == kv->latent_row_stride &&
+                      kv->rope_page_stride == kv->latent_page_stride);
+    copy_part(kv->latent + offset, kv->latent_page_stride, kv->latent_row_stride, one_piece ? row_bytes : LATENT_BYTES,
+              copy);
+    if (!one_piece) {
+        copy_part(kv->rope + offset, kv->rope_page_stride, kv->rope_row_stride, row_bytes - LATENT_BYTES, copy);
     }
 }
 
@@ -81,7 +90,7 @@ void hm_cpu_apply(hm_device *device, const hm_kv *kv, const hm_table_memory *mem
     if (job.n > 0) {
         uint64_t bytes = 0;
         for (uint32_t i = 0; i < job.n; i++) {
-            bytes += (uint64_t)job.copies[i].tokens * (ROPE_AT + ROPE_BYTES) * kv->layers;
+            bytes += (uint64_t)job.copies[i].tokens * hm_format_row_bytes(kv->format) * kv->layers;
         }
         hm_threads_run_bytes(device->threads, bytes, copy_layers, &job);
     }

@@ -15,14 +15,18 @@ static const char zero_row[HOPMLA_LATENT_DIM * 2];
 static void load_queries(const hm_decode_job *job, const hm_block *block, hm_scratch *scratch)
 {
     const hm_decode *d = job->decode;
+    const int32_t dtype = hm_format_dtype(job->kv->format);
+    const uint32_t rope_dim = hm_format_rope(job->kv->format);
     uint32_t heads = job->envelope->heads;
     for (uint32_t r = 0; r < block->rows; r++) {
         uint32_t row = block->first_row + r, own_token = row / heads;
         int64_t token = (int64_t)(block->q_start + own_token), head = row % heads;
         const uint16_t *q = (const uint16_t *)d->q + token * d->q_token_stride + head * d->q_head_stride;
-        const uint16_t *rope = (const uint16_t *)d->q_rope + token * d->qr_token_stride + head * d->qr_head_stride;
-        job->isa->widen(scratch->q[r], q, HOPMLA_LATENT_DIM, job->kv->format);
-        job->isa->widen(scratch->q[r] + HOPMLA_LATENT_DIM, rope, HOPMLA_ROPE_DIM, job->kv->format);
+        job->isa->widen(scratch->q[r], q, HOPMLA_LATENT_DIM, dtype);
+        if (rope_dim) {
+            const uint16_t *rope = (const uint16_t *)d->q_rope + token * d->qr_token_stride + head * d->qr_head_stride;
+            job->isa->widen(scratch->q[r] + HOPMLA_LATENT_DIM, rope, rope_dim, dtype);
+        }
         int64_t limit = (int64_t)block->kv_len - (block->q_len - 1 - own_token);
         scratch->limit[r] = limit > 0 ? (int32_t)limit : 0;
         scratch->m[r] = -INFINITY;
@@ -44,7 +48,7 @@ static void find_page(hm_decode_job *job, uint32_t request, uint32_t first_token
     }
     uint64_t layer = job->decode->layer * kv->layer_stride;
     tile->latent = kv->latent + layer + (uint64_t)page * kv->latent_page_stride;
-    tile->rope = kv->rope + layer + (uint64_t)page * kv->rope_page_stride;
+    tile->rope = kv->rope ? kv->rope + layer + (uint64_t)page * kv->rope_page_stride : NULL;
     tile->latent_stride = kv->latent_row_stride;
     tile->rope_stride = kv->rope_row_stride;
 }
@@ -83,7 +87,7 @@ static void write_at(const hm_decode_job *job, int64_t token, int64_t head, cons
     if (l == 0.0f) {
         memset(out, 0, HOPMLA_LATENT_DIM * sizeof *out);
     } else {
-        job->isa->narrow(out, o, 1.0f / l, HOPMLA_LATENT_DIM, job->kv->format);
+        job->isa->narrow(out, o, 1.0f / l, HOPMLA_LATENT_DIM, hm_format_dtype(job->kv->format));
     }
     if (d->lse) {
         d->lse[token * d->lse_token_stride + head * d->lse_head_stride] = log_sum(job, m, l);

@@ -8,8 +8,7 @@
 #include "kernels/cpu/threads.h"
 
 enum {
-    LATENT_BYTES = HOPMLA_LATENT_DIM * 2,
-    ROPE_BYTES = HOPMLA_ROPE_DIM * 2
+    LATENT_BYTES = HOPMLA_LATENT_DIM * HM_VALUE_BYTES
 };
 
 typedef struct gather_job {
@@ -23,6 +22,7 @@ static void gather_range(void *argument, int index, int count)
 {
     const gather_job *job = argument;
     const hm_gather *g = job->gather;
+    const uint32_t row_bytes = hm_format_row_bytes(job->kv->format);
     uint64_t end = g->count * ((uint64_t)index + 1) / (uint64_t)count;
     for (uint64_t i = g->count * (uint64_t)index / (uint64_t)count; i < end; i++) {
         char *to = (char *)g->destination + (int64_t)i * g->stride * (int64_t)sizeof(uint16_t);
@@ -32,9 +32,11 @@ static void gather_range(void *argument, int index, int count)
         }
         if (from.latent) {
             memcpy(to, from.latent, LATENT_BYTES);
-            memcpy(to + LATENT_BYTES, from.rope, ROPE_BYTES);
+            if (from.rope) {
+                memcpy(to + LATENT_BYTES, from.rope, row_bytes - LATENT_BYTES);
+            }
         } else {
-            memset(to, 0, LATENT_BYTES + ROPE_BYTES);
+            memset(to, 0, row_bytes);
         }
     }
 }
@@ -48,5 +50,5 @@ void hm_cpu_gather(hm_device *device, const hm_envelope *envelope, const hm_kv *
         uint64_t length = (uint64_t)tables->kv_lens[gather->row];
         job.length = length < envelope->max_kv_tokens ? length : envelope->max_kv_tokens;
     }
-    hm_threads_run_bytes(device->threads, gather->count * (LATENT_BYTES + ROPE_BYTES), gather_range, &job);
+    hm_threads_run_bytes(device->threads, gather->count * hm_format_row_bytes(kv->format), gather_range, &job);
 }

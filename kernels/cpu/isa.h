@@ -17,7 +17,7 @@ enum {
 
 /** What a thread works in while it decodes. Some 450 KB: with 64 rows it stays in a core's L2 cache. */
 typedef struct hm_scratch {
-    _Alignas(64) float q[HM_BLOCK_ROWS][HOPMLA_QK_DIM];
+    _Alignas(64) float q[HM_BLOCK_ROWS][HOPMLA_QK_DIM]; /* of formats without a rope part the first 512 */
     float k[HM_TILE_TOKENS][HOPMLA_QK_DIM];
     float s[HM_BLOCK_ROWS][HM_TILE_TOKENS];    /* scores, then probabilities */
     float o[HM_BLOCK_ROWS][HOPMLA_LATENT_DIM]; /* where hm_tile.o may point */
@@ -33,7 +33,7 @@ typedef struct hm_tile {
     const char *rope;
     uint64_t latent_stride; /* bytes */
     uint64_t rope_stride;
-    int32_t format;                /* HOPMLA_KV_* */
+    int32_t format;                /* HOPMLA_KV_*; without a rope part rope is not read */
     uint32_t tokens;               /* 1 … HM_TILE_TOKENS: nothing beyond them is read */
     uint32_t rows;                 /* of hm_scratch.q */
     int32_t first_token;           /* of the tile in its sequence */
@@ -43,10 +43,10 @@ typedef struct hm_tile {
 } hm_tile;
 
 typedef struct hm_isa {
-    /** n values of `format` to float32; n is a multiple of 64. */
-    void (*widen)(float *to, const void *from, uint32_t n, int32_t format);
+    /** n values of HOPMLA_DTYPE_BF16 or _FP16 to float32; n is a multiple of 64. */
+    void (*widen)(float *to, const void *from, uint32_t n, int32_t dtype);
     /** factor·from, rounded to nearest even; n is a multiple of 64. */
-    void (*narrow)(void *to, const float *from, float factor, uint32_t n, int32_t format);
+    void (*narrow)(void *to, const float *from, float factor, uint32_t n, int32_t dtype);
     /** One step of attention: q·k over a tile, the softmax so far, o += p·v. */
     void (*attend)(const hm_tile *tile, hm_scratch *scratch);
     /** to += weight·from, n a multiple of 64. */

@@ -11,7 +11,7 @@
 
 typedef struct hm_row {
     char *latent; /* NULL when the page id is outside the pages */
-    char *rope;
+    char *rope;   /* NULL when there is no rope part, too */
 } hm_row;
 
 static inline hm_row hm_row_of(const hm_kv *kv, const hm_tables *tables, uint32_t layer, uint64_t batch_row,
@@ -23,7 +23,7 @@ static inline hm_row hm_row_of(const hm_kv *kv, const hm_tables *tables, uint32_
     }
     uint64_t at = token % HOPMLA_PAGE_TOKENS, p = (uint64_t)page, base = layer * kv->layer_stride;
     return (hm_row){ kv->latent + base + p * kv->latent_page_stride + at * kv->latent_row_stride,
-                     kv->rope + base + p * kv->rope_page_stride + at * kv->rope_row_stride };
+                     kv->rope ? kv->rope + base + p * kv->rope_page_stride + at * kv->rope_row_stride : NULL };
 }
 
 #endif

@@ -35,10 +35,10 @@ HM_INLINE vf v_exp2(vf x)
     return (vf)(bits & ~vanished);
 }
 
-static void widen(float *to, const void *from, uint32_t n, int32_t format)
+static void widen(float *to, const void *from, uint32_t n, int32_t dtype)
 {
     const uint16_t *values = from;
-    if (format == HOPMLA_KV_BF16) {
+    if (dtype == HOPMLA_DTYPE_BF16) {
         for (uint32_t i = 0; i < n; i += VL) {
             v_store(to + i, v_widen_bf16(values + i));
         }
@@ -49,11 +49,11 @@ static void widen(float *to, const void *from, uint32_t n, int32_t format)
     }
 }
 
-static void narrow(void *to, const float *from, float factor, uint32_t n, int32_t format)
+static void narrow(void *to, const float *from, float factor, uint32_t n, int32_t dtype)
 {
     uint16_t *values = to;
     const vf f = v_set1(factor);
-    if (format == HOPMLA_KV_BF16) {
+    if (dtype == HOPMLA_DTYPE_BF16) {
         for (uint32_t i = 0; i < n; i += VL) {
             v_narrow_bf16(values + i, v_load(from + i) * f);
         }
@@ -64,8 +64,9 @@ static void narrow(void *to, const float *from, float factor, uint32_t n, int32_
     }
 }
 
-/* Scores of `rows` query rows and four tokens: dot products along the vectors, so that both rows lie as they are. */
-HM_INLINE void qk_block(float *s, const float *q, const float *k, const uint32_t rows)
+/* Scores of `rows` query rows and four tokens, sums of `dim` products: along the vectors, so that both rows lie as they
+ * are. */
+HM_INLINE void qk_block(float *s, const float *q, const float *k, uint32_t dim, const uint32_t rows)
 {
     vf sum[QK_ROWS][QK_TOKENS];
     HM_UNROLL
@@ -75,7 +76,7 @@ HM_INLINE void qk_block(float *s, const float *q, const float *k, const uint32_t
             sum[r][t] = v_set1(0.0f);
         }
     }
-    for (uint32_t d = 0; d < HOPMLA_QK_DIM; d += VL) {
+    for (uint32_t d = 0; d < dim; d += VL) {
         vf key[QK_TOKENS];
         HM_UNROLL
         for (uint32_t t = 0; t < QK_TOKENS; t++) {
@@ -96,24 +97,24 @@ HM_INLINE void qk_block(float *s, const float *q, const float *k, const uint32_t
     }
 }
 
-static void qk_rows(float *s, const float *q, const float *k, uint32_t rows)
+static void qk_rows(float *s, const float *q, const float *k, uint32_t dim, uint32_t rows)
 {
     switch (rows) {
 #if QK_ROWS > 3
     case 4:
-        qk_block(s, q, k, 4);
+        qk_block(s, q, k, dim, 4);
         break;
 #endif
 #if QK_ROWS > 2
     case 3:
-        qk_block(s, q, k, 3);
+        qk_block(s, q, k, dim, 3);
         break;
 #endif
     case 2:
-        qk_block(s, q, k, 2);
+        qk_block(s, q, k, dim, 2);
         break;
     default:
-        qk_block(s, q, k, 1);
+        qk_block(s, q, k, dim, 1);
         break;
     }
 }
@@ -121,17 +122,21 @@ static void qk_rows(float *s, const float *q, const float *k, uint32_t rows)
 /* Keys are converted a few at a time and meet all query rows while they are in L1. They stay for the values. */
 static void scores(const hm_tile *tile, hm_scratch *w)
 {
+    const int32_t dtype = hm_format_dtype(tile->format);
+    const uint32_t rope = hm_format_rope(tile->format), dim = hm_format_qk(tile->format);
     for (uint32_t t0 = 0; t0 < tile->tokens; t0 += PANEL_TOKENS) {
         uint32_t end = tile->tokens - t0 < PANEL_TOKENS ? tile->tokens : t0 + PANEL_TOKENS;
         for (uint32_t t = t0; t < end; t++) {
-            widen(w->k[t], tile->latent + t * tile->latent_stride, HOPMLA_LATENT_DIM, tile->format);
-            widen(w->k[t] + HOPMLA_LATENT_DIM, tile->rope + t * tile->rope_stride, HOPMLA_ROPE_DIM, tile->format);
+            widen(w->k[t], tile->latent + t * tile->latent_stride, HOPMLA_LATENT_DIM, dtype);
+            if (rope) {
+                widen(w->k[t] + HOPMLA_LATENT_DIM, tile->rope + t * tile->rope_stride, rope, dtype);
+            }
         }
         for (uint32_t r = 0; r < tile->rows; r += QK_ROWS) {
             uint32_t rows = tile->rows - r < QK_ROWS ? tile->rows - r : QK_ROWS;
             /* The last four tokens may reach into former keys: their scores are masked. */
             for (uint32_t t = t0; t < end; t += QK_TOKENS) {
-                qk_rows(&w->s[r][t], w->q[r], w->k[t], rows);
+                qk_rows(&w->s[r][t], w->q[r], w->k[t], dim, rows);
             }
         }
     }

@@ -229,7 +229,9 @@ enum {
 };
 enum {
     HOPMLA_KV_BF16 = 1,
-    HOPMLA_KV_FP16 = 2
+    HOPMLA_KV_FP16 = 2,
+    HOPMLA_KV_BF16_NOPE = 3,
+    HOPMLA_KV_FP16_NOPE = 4
 };
 enum {
     HOPMLA_STORAGE_LIBRARY = 1,

@@ -609,6 +609,7 @@ extern "C" {
 pub const HOPMLA_PAGE_TOKENS: u32 = 64;
 pub const HOPMLA_LATENT_DIM: u32 = 512;
 pub const HOPMLA_ROPE_DIM: u32 = 64;
+/// with a rope part; without one HOPMLA_LATENT_DIM
 pub const HOPMLA_QK_DIM: u32 = 576;
 pub const HOPMLA_DTYPE_BF16: i32 = 1;
 pub const HOPMLA_DTYPE_FP16: i32 = 2;
@@ -617,6 +618,10 @@ pub const HOPMLA_DTYPE_FP32: i32 = 3;
 pub const HOPMLA_KV_BF16: i32 = 1;
 /// the same of IEEE half precision
 pub const HOPMLA_KV_FP16: i32 = 2;
+/// 512 latent values of bfloat16, no rope part: 1024 bytes
+pub const HOPMLA_KV_BF16_NOPE: i32 = 3;
+/// the same of IEEE half precision
+pub const HOPMLA_KV_FP16_NOPE: i32 = 4;
 /// allocated at creation
 pub const HOPMLA_STORAGE_LIBRARY: i32 = 1;
 /// the caller's, given at creation, which must outlive the pool and every launch
@@ -1079,7 +1084,7 @@ pub struct hopmla_append_args {
     pub tokens: u64,
     /// between tokens; packed: 512
     pub latent_stride: i64,
-    /// between tokens; packed: 64
+    /// between tokens; packed: 64; without a rope part 0
     pub rope_stride: i64,
 }
 
@@ -1095,7 +1100,7 @@ extern "C" {
     ///
     /// `latent`: \[tokens, 512\] with its stride, device memory, 16-byte aligned, rows too
     ///
-    /// `rope`: \[tokens, 64\] likewise; rotated already
+    /// `rope`: \[tokens, 64\] likewise; rotated already. NULL for a pool without a rope part (else ARGUMENT)
     ///
     /// The sources must stay valid until the stream is past it. Enqueues; capturable.
     ///
@@ -1125,7 +1130,8 @@ pub struct hopmla_gather_args {
     pub first: u64,
     /// tokens
     pub count: u64,
-    /// of the destination between tokens, in elements; 0: packed, 576
+    /// of the destination between tokens, in elements; 0: packed, 576, or 512 without a rope
+    /// part
     pub stride: i64,
 }
 
@@ -1139,7 +1145,7 @@ extern "C" {
 extern "C" {
     /// Copies cached rows of one batch row's sequence to a dense array, for a prefill attention or an export.
     ///
-    /// `destination`: \[count, 576\] of the pool's element type, device memory, 16-byte aligned, rows too
+    /// `destination`: \[count, 576\], or \[count, 512\] without a rope part, of the pool's element type, device memory, 16-byte aligned, rows too
     ///
     /// Enqueues; capturable: rows beyond the sequence's length at replay are written as 0.
     ///
@@ -1169,13 +1175,13 @@ pub struct hopmla_decode_args {
     pub rows: u32,
     /// factor on q·k before the softmax; no default, finite and > 0
     pub softmax_scale: f32,
-    /// packed joint: heads × 576; packed split: heads × 512
+    /// packed joint: heads × 576; packed split, and without a rope part: heads × 512
     pub q_token_stride: i64,
-    /// packed joint: 576; packed split: 512
+    /// packed joint: 576; packed split, and without a rope part: 512
     pub q_head_stride: i64,
-    /// split only; packed: heads × 64
+    /// split only; packed: heads × 64; without a rope part 0
     pub qr_token_stride: i64,
-    /// split only; packed: 64
+    /// split only; packed: 64; without a rope part 0
     pub qr_head_stride: i64,
     /// packed: heads × 512
     pub out_token_stride: i64,
@@ -1198,9 +1204,10 @@ extern "C" {
     /// Attention of the step's query rows over one layer of their sequences, with absorbed weights: for every query token
     /// and head, s_t = softmax_scale · q·k_t over the visible tokens, out = Σ softmax(s)_t · k_t\[0:512\], lse = log Σ exp(s_t).
     ///
-    /// `q`: \[rows, heads, 576\], or with q_rope the first 512 values: \[rows, heads, 512\]; pool's element type
+    /// `q`: \[rows, heads, 576\], or with q_rope the first 512 values: \[rows, heads, 512\]; pool's element type.
+    /// Without a rope part \[rows, heads, 512\]
     ///
-    /// `q_rope`: \[rows, heads, 64\] the rotated part, or NULL for a joint q
+    /// `q_rope`: \[rows, heads, 64\] the rotated part, or NULL for a joint q. NULL without a rope part (else ARGUMENT)
     ///
     /// `out`: \[rows, heads, 512\], pool's element type
     ///
@@ -1292,7 +1299,8 @@ pub struct hopmla_paged_desc {
     pub table_stride: u64,
     /// bytes, a multiple of 16; 0: 64 × the row stride
     pub latent_page_stride: u64,
-    /// bytes, a multiple of 16; 0: 1152 when rope is NULL, else 1024
+    /// bytes, a multiple of 16; 0: 1152 when rope is NULL, else, and in the NOPE
+    /// formats, 1024
     pub latent_row_stride: u64,
     /// bytes; used when rope is an array of its own; 0: 64 × the row stride
     pub rope_page_stride: u64,
@@ -1350,9 +1358,9 @@ extern "C" {
     ///
     /// `args`: shapes and strides; args->rows at most batch × max_q_tokens, layer ignored
     ///
-    /// `latent`: pages of \[64, 512\] latent values, or of \[64, 576\] when rope is NULL
+    /// `latent`: pages of \[64, 512\] latent values, or of \[64, 576\] when rope is NULL and the format has a rope part
     ///
-    /// `rope`: pages of \[64, 64\] rotary values, or NULL
+    /// `rope`: pages of \[64, 64\] rotary values, or NULL. NULL in the NOPE formats (else ARGUMENT)
     ///
     /// `block_table`: \[batch, table_stride\] int32. Entries that a row's length does not need are never read; one outside
     /// 0 … pages − 1 that it needs is reported in the error word, and the page counts as all zeros
