@@ -23,6 +23,16 @@ shape *case_add(shape_list *list, const char *group, void (*run)(check *c), cons
     return s;
 }
 
+int32_t shape_format(const shape *s)
+{
+    return format_of(s->dtype, s->nope);
+}
+
+uint32_t shape_values(const shape *s)
+{
+    return format_values(shape_format(s));
+}
+
 static const char *dtype_name(int32_t dtype)
 {
     return dtype == HOPMLA_DTYPE_FP16 ? "fp16" : "bf16";
@@ -315,6 +325,96 @@ static void add_random(shape_list *list, uint64_t seed, bool full)
         s->scale *= random_below(&r, 4) == 0 ? 30.0f : 1.0f;
         s->apart = random_below(&r, 2) == 0;
         s->strided = random_below(&r, 2) == 0;
+        s->nope = random_below(&r, 4) == 0;
+        s->split = s->split && !s->nope;
+    }
+}
+
+/** The name goes on with the element type. */
+static shape *nope_add(shape_list *list, void (*run)(check *c), int32_t dtype, uint32_t heads, const char *name, ...)
+    __attribute__((format(printf, 5, 6)));
+
+static shape *nope_add(shape_list *list, void (*run)(check *c), int32_t dtype, uint32_t heads, const char *name, ...)
+{
+    char text[48];
+    va_list arguments;
+    va_start(arguments, name);
+    vsnprintf(text, sizeof(text), name, arguments);
+    va_end(arguments);
+    shape *s = case_add(list, "nope", run, "nope-%s-%s", text, dtype_name(dtype));
+    s->nope = true;
+    s->dtype = dtype;
+    s->heads = heads;
+    return s;
+}
+
+/** Caches without a rope part: a selection of all that is above. */
+static void add_nope(shape_list *list, bool full)
+{
+    static const uint32_t heads[] = { 1, 9, 16, 17, 32, 64, 65, 128, 256 };
+    for (unsigned i = 0; i < sizeof(heads) / sizeof(heads[0]); ++i) {
+        for (int32_t dtype = HOPMLA_DTYPE_BF16; dtype <= HOPMLA_DTYPE_FP16; ++dtype) {
+            shape *s = nope_add(list, case_pool_decode, dtype, heads[i], "heads-%u", (unsigned)heads[i]);
+            set_edges(s, 1 + i % 3);
+            s->q_layout = (layout)(i % 3);
+            s->out_layout = (layout)((i + 1) % 3);
+            s->lse = (int32_t)((i + 2) % 3);
+            s->max_units = i == 5 ? 7 : 0;
+        }
+    }
+    static const uint32_t lengths[] = { 0, 1, 63, 64, 65, 513, 4097, 16500 };
+    for (unsigned i = 0; i < sizeof(lengths) / sizeof(lengths[0]); ++i) {
+        for (unsigned j = 0; j < 2; ++j) {
+            shape *s = nope_add(list, case_pool_decode, HOPMLA_DTYPE_BF16, j == 0 ? 16 : 128, "length-%u-h%u",
+                                (unsigned)lengths[i], j == 0 ? 16u : 128u);
+            s->kv[0] = lengths[i];
+            s->max_kv = 131072;
+        }
+    }
+    for (int32_t dtype = HOPMLA_DTYPE_BF16; dtype <= HOPMLA_DTYPE_FP16; ++dtype) {
+        shape *s = nope_add(list, case_pool_decode, dtype, 64, "outlier-scale-30");
+        set_edges(s, 2);
+        s->scale *= 30.0f;
+        s->outlier = true;
+        for (unsigned i = 0; i < 4; ++i) {
+            s = nope_add(list, case_raw, dtype, i < 2 ? 16 : 128, "raw-%u", i);
+            s->layers = 1;
+            set_edges(s, 1 + i);
+            s->strided = i % 2 == 1;
+            s->max_kv = i == 2 ? 131072 : 0;
+        }
+        s = nope_add(list, case_raw, dtype, 128, "raw-bad-page");
+        s->layers = 1;
+        s->defect = DEFECT_PAGE;
+        s->batch = 2;
+        s->kv[0] = 500;
+        s->kv[1] = 300;
+        s->q[1] = 2;
+        for (unsigned i = 0; i < 3; ++i) {
+            static const uint32_t graph_heads[] = { 16, 32, 128 };
+            s = nope_add(list, case_graph, dtype, graph_heads[i], "graph-h%u", (unsigned)graph_heads[i]);
+            s->batch = 6;
+            s->q[0] = 1 + i;
+            s->rounds = full ? 200 : 25;
+        }
+        for (unsigned i = 0; i < 4; ++i) {
+            s = nope_add(list, case_append, dtype, 16, "append-%s%s", i < 2 ? "own" : "fp32",
+                         i % 2 == 0 ? "" : "-strided");
+            s->source = i < 2 ? dtype : HOPMLA_DTYPE_FP32;
+            s->apart = true;
+            s->strided = i % 2 == 1;
+            s->batch = 3;
+            s->layers = 3;
+        }
+        s = nope_add(list, case_family, dtype, dtype == HOPMLA_DTYPE_BF16 ? 16 : 128, "family");
+        s->layers = 3;
+        s->batch = 3;
+        s->q[1] = s->q[2] = 1;
+        for (unsigned i = 0; i < 2; ++i) {
+            s = nope_add(list, case_repeat, dtype, i == 0 ? 16 : 128, "repeat-h%u", i == 0 ? 16u : 128u);
+            set_edges(s, 1 + i);
+            s->kv[0] = 2000;
+        }
     }
 }
 
@@ -331,4 +431,5 @@ void cases_list(shape_list *list, uint64_t seed, bool full)
     add_play(list, full);
     add_long(list, full);
     add_random(list, seed, full);
+    add_nope(list, full);
 }

@@ -83,7 +83,9 @@ static void step(check *c, world *w, history *histories, source *latent, source 
                 uint64_t row = (uint64_t)(histories[i].tokens + j) * s->layers + layer;
                 uint16_t *expected = histories[i].rows + row * HOPMLA_QK_DIM;
                 put(c, latent, token, 0, expected, HOPMLA_LATENT_DIM);
-                put(c, rope, token, s->apart ? 0 : HOPMLA_LATENT_DIM, expected + HOPMLA_LATENT_DIM, HOPMLA_ROPE_DIM);
+                if (!s->nope)
+                    put(c, rope, token, s->apart ? 0 : HOPMLA_LATENT_DIM, expected + HOPMLA_LATENT_DIM,
+                        HOPMLA_ROPE_DIM);
             }
         }
         case_copy(c, latent->device, latent->host, latent->bytes);
@@ -93,10 +95,11 @@ static void step(check *c, world *w, history *histories, source *latent, source 
         args.dtype = s->source;
         args.tokens = total;
         args.latent_stride = s->apart && !s->strided ? 0 : latent->stride;
-        args.rope_stride = s->apart && !s->strided ? 0 : rope->stride;
+        args.rope_stride = s->nope || (s->apart && !s->strided) ? 0 : rope->stride;
         uint64_t offset = s->apart ? 0 : (s->source == HOPMLA_DTYPE_FP32 ? 4u : 2u) * HOPMLA_LATENT_DIM;
         if (total > 0)
-            EXPECT(hopmla_append, w->plan, &args, latent->device, (char *)rope->device + offset, c->device->stream);
+            EXPECT(hopmla_append, w->plan, &args, latent->device, s->nope ? NULL : (char *)rope->device + offset,
+                   c->device->stream);
         case_synchronize(c);
     }
     EXPECT(hopmla_plan_end, w->plan, c->device->stream);
@@ -114,19 +117,19 @@ static void read_back(check *c, world *w, const history *h, uint32_t row, uint32
     args.row = row;
     args.first = random_below(&c->random, h->tokens);
     args.count = random_between(&c->random, 1, h->tokens - args.first);
-    args.stride = c->shape->strided ? HOPMLA_QK_DIM + 8 : 0;
-    uint64_t stride = args.stride > 0 ? (uint64_t)args.stride : HOPMLA_QK_DIM,
-             bytes = (args.count * stride + GUARD) * 2;
+    const uint32_t values = shape_values(c->shape);
+    args.stride = c->shape->strided ? values + 8 : 0;
+    uint64_t stride = args.stride > 0 ? (uint64_t)args.stride : values, bytes = (args.count * stride + GUARD) * 2;
     unsigned char *host = case_host(c, bytes);
     void *memory = case_device(c, bytes);
     EXPECT(hopmla_gather, w->plan, &args, memory, c->device->stream);
     case_copy(c, host, memory, bytes);
     for (uint64_t t = 0; t < args.count; ++t) {
         const uint16_t *expected = h->rows + ((args.first + t) * c->shape->layers + layer) * HOPMLA_QK_DIM;
-        if (memcmp(host + t * stride * 2, expected, HOPMLA_QK_DIM * 2) != 0)
+        if (memcmp(host + t * stride * 2, expected, values * 2) != 0)
             case_fail(c, "row %u, layer %u, token %llu: what was gathered is not what was appended", (unsigned)row,
                       (unsigned)layer, (unsigned long long)(args.first + t));
-        for (uint64_t i = (t * stride + HOPMLA_QK_DIM) * 2; i < (t + 1) * stride * 2; ++i) {
+        for (uint64_t i = (t * stride + values) * 2; i < (t + 1) * stride * 2; ++i) {
             if (host[i] != c->junk)
                 case_fail(c, "gather wrote between its rows");
         }

@@ -29,6 +29,12 @@ typedef struct arrays {
 
 static const int32_t garbage[] = { 2147480000, -1, INT32_MIN, INT32_MAX, -64 };
 
+/** Values of a row of the first array. */
+static uint32_t row_values(const shape *s)
+{
+    return s->apart ? HOPMLA_LATENT_DIM : shape_values(s);
+}
+
 static uint32_t pages_of(uint32_t tokens)
 {
     return (tokens + HOPMLA_PAGE_TOKENS - 1) / HOPMLA_PAGE_TOKENS;
@@ -40,7 +46,7 @@ static void lay_out(check *c, arrays *a)
     const shape *s = c->shape;
     hopmla_paged_desc *d = &a->desc;
     *d = (hopmla_paged_desc)HOPMLA_PAGED_DESC_INIT;
-    d->format = s->dtype == HOPMLA_DTYPE_FP16 ? HOPMLA_KV_FP16 : HOPMLA_KV_BF16;
+    d->format = shape_format(s);
     d->batch = s->batch;
     d->heads = s->heads;
     d->lse = s->lse;
@@ -55,7 +61,7 @@ static void lay_out(check *c, arrays *a)
     d->max_kv_tokens = d->max_kv_tokens > 0 ? d->max_kv_tokens : 1;
     d->table_stride = pages_of((uint32_t)d->max_kv_tokens) + SPARE_SLOTS;
     if (s->strided) {
-        d->latent_row_stride = (s->apart ? HOPMLA_LATENT_DIM : HOPMLA_QK_DIM) * 2 + 32;
+        d->latent_row_stride = row_values(s) * 2 + 32;
         d->latent_page_stride = HOPMLA_PAGE_TOKENS * d->latent_row_stride + 128;
         d->rope_row_stride = HOPMLA_ROPE_DIM * 2 + 16;
         d->rope_page_stride = HOPMLA_PAGE_TOKENS * d->rope_row_stride + 256;
@@ -80,7 +86,7 @@ static void fill_pages(check *c, arrays *a)
 {
     const shape *s = c->shape;
     const hopmla_paged_desc *d = &a->desc;
-    uint64_t row = d->latent_row_stride > 0 ? d->latent_row_stride : (s->apart ? 1024 : 1152);
+    uint64_t row = d->latent_row_stride > 0 ? d->latent_row_stride : row_values(s) * 2;
     uint64_t page = d->latent_page_stride > 0 ? d->latent_page_stride : HOPMLA_PAGE_TOKENS * row;
     uint64_t rope_row = d->rope_row_stride > 0 ? d->rope_row_stride : 128;
     uint64_t rope_page = d->rope_page_stride > 0 ? d->rope_page_stride : HOPMLA_PAGE_TOKENS * rope_row;
@@ -93,7 +99,7 @@ static void fill_pages(check *c, arrays *a)
             a->ids[i][t] = (uint32_t)random_below(&c->random, BANK_ROWS);
             const uint16_t *bits = c->bank->bits + (uint64_t)a->ids[i][t] * HOPMLA_QK_DIM;
             uint64_t p = (uint64_t)a->table[i * d->table_stride + t / 64], r = t % 64;
-            memcpy(latent + p * page + r * row, bits, (s->apart ? HOPMLA_LATENT_DIM : HOPMLA_QK_DIM) * 2);
+            memcpy(latent + p * page + r * row, bits, row_values(s) * 2);
             if (s->apart)
                 memcpy(rope + p * rope_page + r * rope_row, bits + HOPMLA_LATENT_DIM, HOPMLA_ROPE_DIM * 2);
         }
@@ -102,7 +108,7 @@ static void fill_pages(check *c, arrays *a)
     case_copy(c, device_latent, latent, d->pages * page);
     case_copy(c, device_rope, rope, d->pages * rope_page);
     a->latent = device_latent;
-    a->rope = s->apart ? device_rope : NULL;
+    a->rope = s->apart && !s->nope ? device_rope : NULL;
 }
 
 static int32_t *upload(check *c, const int32_t *values, uint64_t count)

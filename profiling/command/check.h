@@ -9,6 +9,7 @@
  * there. So the code of a case reads straight down. */
 
 #include "device.h"
+#include "format.h"
 #include "random.h"
 #include "tolerance.h"
 
@@ -44,6 +45,7 @@ typedef struct shape {
     char name[64]; /* unique; --only finds it */
     void (*run)(check *c);
     int32_t dtype; /* HOPMLA_DTYPE_BF16 or FP16: of the pool, q and out */
+    bool nope;     /* cached rows and q without a rope part: what the bank has of one is left out */
     int32_t lse;   /* HOPMLA_LSE_* */
     uint32_t heads;
     uint32_t layers;
@@ -80,6 +82,10 @@ typedef struct shape_list {
  * name is a printf text. The pointer holds until the next call. */
 shape *case_add(shape_list *list, const char *group, void (*run)(check *c), const char *name, ...)
     __attribute__((format(printf, 4, 5)));
+
+/** HOPMLA_KV_* of its cache; values of a cached row and of a query. */
+int32_t shape_format(const shape *s);
+uint32_t shape_values(const shape *s);
 
 /** Every case of the suite, in order. */
 void cases_list(shape_list *list, uint64_t seed, bool full);

@@ -17,7 +17,7 @@ void world_make(world *w, check *c, uint64_t pages, uint64_t max_kv, uint32_t ro
 
     hopmla_pool_options pool = device_pool_options(s->layers, pages);
     hopmla_pool_layout size = HOPMLA_POOL_LAYOUT_INIT;
-    pool.format = s->dtype == HOPMLA_DTYPE_FP16 ? HOPMLA_KV_FP16 : HOPMLA_KV_BF16;
+    pool.format = shape_format(s);
     EXPECT(hopmla_pool_query, context, &pool, &size);
     pool.storage = HOPMLA_STORAGE_CALLER;
     pool.memory_bytes = size.bytes;
@@ -57,9 +57,11 @@ static void launch(world *w, bool append, bool decode)
         args.layer = layer;
         args.dtype = c->shape->dtype;
         args.tokens = w->source_tokens;
-        args.latent_stride = args.rope_stride = HOPMLA_QK_DIM;
+        args.latent_stride = HOPMLA_QK_DIM;
+        args.rope_stride = c->shape->nope ? 0 : HOPMLA_QK_DIM;
+        const char *rope = c->shape->nope ? NULL : latent + HOPMLA_LATENT_DIM * 2;
         if (append)
-            EXPECT(hopmla_append, w->plan, &args, latent, latent + HOPMLA_LATENT_DIM * 2, stream);
+            EXPECT(hopmla_append, w->plan, &args, latent, rope, stream);
         hopmla_decode_args decode_args = tensors_args(&w->tensors, layer);
         if (decode)
             EXPECT(hopmla_decode, w->plan, &decode_args, w->tensors.q_device, w->tensors.qr_device,
@@ -203,7 +205,7 @@ void world_gather(world *w, uint32_t index)
     mirror *m = &w->seqs[index];
     uint32_t none = 0;
     EXPECT(hopmla_plan_update, w->plan, &m->id, &none, NULL, 1, c->device->stream);
-    uint64_t bytes = (uint64_t)m->tokens * HOPMLA_QK_DIM * 2;
+    uint64_t row_bytes = shape_values(c->shape) * 2, bytes = m->tokens * row_bytes;
     char *host = case_host(c, bytes), *memory = case_device(c, bytes);
     for (uint32_t layer = 0; layer < c->shape->layers && m->tokens > 0; ++layer) {
         hopmla_gather_args args = HOPMLA_GATHER_ARGS_INIT;
@@ -213,7 +215,7 @@ void world_gather(world *w, uint32_t index)
         case_copy(c, host, memory, bytes);
         for (uint32_t t = 0; t < m->tokens; ++t) {
             const uint16_t *row = c->bank->bits + (uint64_t)bank_row(m->ids[t], layer) * HOPMLA_QK_DIM;
-            if (memcmp(host + (uint64_t)t * HOPMLA_QK_DIM * 2, row, HOPMLA_QK_DIM * 2) != 0)
+            if (memcmp(host + t * row_bytes, row, row_bytes) != 0)
                 case_fail(c, "layer %u, token %u of %u: the cached row is not the one that was appended",
                           (unsigned)layer, (unsigned)t, (unsigned)m->tokens);
         }
