@@ -10,9 +10,10 @@
  * warps. Which batch row a token belongs to is read from the tables, so one launch serves every batch. */
 
 struct CopySource {
-    static __device__ __forceinline__ RowPart load(const char *latent, const char *rope, uint32_t lane)
+    static __device__ __forceinline__ RowPart load(const char *latent, const char *rope, uint32_t lane,
+                                                   uint32_t rope_vectors)
     {
-        return load_row(latent, rope, lane);
+        return load_row(latent, rope, lane, rope_vectors);
     }
 };
 
@@ -24,7 +25,8 @@ template <class Element> struct Fp32Source {
                           Element::pack(b.z, b.w));
     }
 
-    static __device__ __forceinline__ RowPart load(const char *latent, const char *rope, uint32_t lane)
+    static __device__ __forceinline__ RowPart load(const char *latent, const char *rope, uint32_t lane,
+                                                   uint32_t rope_vectors)
     {
         const float4 *l = reinterpret_cast<const float4 *>(latent);
         const float4 a = l[2 * lane];
@@ -33,7 +35,7 @@ template <class Element> struct Fp32Source {
         const float4 d = l[2 * (lane + kWarp) + 1];
         float4 e = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
         float4 f = e;
-        if (lane < kRopeLanes) {
+        if (lane < rope_vectors) {
             e = reinterpret_cast<const float4 *>(rope)[2 * lane];
             f = reinterpret_cast<const float4 *>(rope)[2 * lane + 1];
         }
@@ -94,9 +96,10 @@ template <class Source> __device__ __forceinline__ void append(const hm_append_a
     const uint64_t share = (tokens + warps - 1) / warps;
     const uint64_t end = min((warp + 1) * share, tokens);
     uint64_t token = warp * share;
+    const uint32_t rope_vectors = args.pages.rope_vectors;
     const auto load = [&](uint64_t i) {
         return Source::load(args.latent + static_cast<int64_t>(i) * args.latent_stride,
-                            args.rope + static_cast<int64_t>(i) * args.rope_stride, lane);
+                            args.rope + static_cast<int64_t>(i) * args.rope_stride, lane, rope_vectors);
     };
 
     /* The tables may be read before the kernel ahead has ended: an update writes them, and no launch follows an update
@@ -111,13 +114,13 @@ template <class Source> __device__ __forceinline__ void append(const hm_append_a
     while (++token < end) {
         const RowPart next = load(token);
         if (to.latent) {
-            store_row(to, part, lane);
+            store_row(to, part, lane, rope_vectors);
         }
         to = places.find(token);
         part = next;
     }
     if (to.latent) {
-        store_row(to, part, lane);
+        store_row(to, part, lane, rope_vectors);
     }
 }
 

@@ -10,18 +10,20 @@
 enum {
     HM_PAGE_TOKENS = 64,
     HM_LATENT_VECTORS = 64, /* of 16 bytes: 512 values of 16 bits */
-    HM_ROW_VECTORS = 72     /* with the 64 rotary values */
+    HM_ROPE_VECTORS = 8     /* the 64 rotary values, of formats that have them */
 };
 
 /** Rows of one layer, or of layer 0 where the kernel walks over layers itself. */
 typedef struct hm_row_layout {
     char *latent;
-    char *rope;
+    char *rope; /* or NULL: no rope part */
     uint64_t latent_page_stride;
     uint64_t latent_row_stride;
     uint64_t rope_page_stride;
     uint64_t rope_row_stride;
     uint64_t count;
+    uint32_t rope_vectors; /* HM_ROPE_VECTORS or 0 */
+    uint32_t reserved;
 } hm_row_layout;
 
 /** hm_apply: an update of a plan's tables out of pinned host memory. */

@@ -14,7 +14,8 @@ _Static_assert((int)HM_SM90_LSE_NATURAL == (int)HOPMLA_LSE_NATURAL, "passed on a
 _Static_assert((int)HM_SM90_LSE_BASE2 == (int)HOPMLA_LSE_BASE2, "passed on as it is");
 _Static_assert((int)HM_SM90_LSE_NATURAL_POSINF == (int)HOPMLA_LSE_NATURAL_POSINF, "passed on as it is");
 _Static_assert((int)HM_SM90_PAGE_TOKENS == (int)HOPMLA_PAGE_TOKENS, "one page is one tile of K");
-_Static_assert(sizeof(hm_binding) == 2 * sizeof(hm_tensor_map), "a binding is the two maps, latent and rope");
+_Static_assert(sizeof(hm_binding) == 2 * sizeof(hm_tensor_map),
+               "a binding is the two maps, latent and rope; the latter of zeros where there is none");
 
 #define LOG2_E 1.44269504088896340736
 #define COLUMN_TILE_BYTES 128
@@ -24,14 +25,20 @@ typedef struct tile {
     uint32_t rows;
     uint32_t threads;
     uint32_t shared_bytes;
-    hm_kernel bf16;
-    hm_kernel fp16;
+    hm_kernel kernels[HOPMLA_KV_FP16_NOPE + 1]; /* by HOPMLA_KV_* */
 } tile;
 
+#define KERNELS(rows)                                                                                                  \
+    {                                                                                                                  \
+        [HOPMLA_KV_BF16] = HM_KERNEL_decode_##rows##bf16, [HOPMLA_KV_FP16] = HM_KERNEL_decode_##rows##fp16,            \
+        [HOPMLA_KV_BF16_NOPE] = HM_KERNEL_decode_nope_##rows##bf16,                                                    \
+        [HOPMLA_KV_FP16_NOPE] = HM_KERNEL_decode_nope_##rows##fp16                                                     \
+    }
+
 static const tile tiles[] = {
-    { 16, HM_SM90_FEW_THREADS, HM_SM90_FEW16_SHARED, HM_KERNEL_decode_few16_bf16, HM_KERNEL_decode_few16_fp16 },
-    { 32, HM_SM90_FEW_THREADS, HM_SM90_FEW32_SHARED, HM_KERNEL_decode_few32_bf16, HM_KERNEL_decode_few32_fp16 },
-    { HM_SM90_TILE_ROWS, HM_SM90_DECODE_THREADS, HM_SM90_DECODE_SHARED, HM_KERNEL_decode_bf16, HM_KERNEL_decode_fp16 },
+    { 16, HM_SM90_FEW_THREADS, HM_SM90_FEW16_SHARED, KERNELS(few16_) },
+    { 32, HM_SM90_FEW_THREADS, HM_SM90_FEW32_SHARED, KERNELS(few32_) },
+    { HM_SM90_TILE_ROWS, HM_SM90_DECODE_THREADS, HM_SM90_DECODE_SHARED, KERNELS() },
 };
 
 static uint32_t smaller(uint32_t a, uint32_t b)
@@ -68,8 +75,8 @@ static const tile *tile_of(const hm_device *device, const hm_envelope *envelope)
 static hopmla_status encode_map(hm_tensor_map *map, const hm_kv *kv, char *base, uint64_t row_stride,
                                 uint64_t page_stride, uint32_t column_tiles, uint32_t box_tiles, hopmla_error *error)
 {
-    const int type =
-        kv->format == HOPMLA_KV_FP16 ? HM_CU_TENSOR_MAP_DATA_TYPE_FLOAT16 : HM_CU_TENSOR_MAP_DATA_TYPE_BFLOAT16;
+    const int type = hm_format_dtype(kv->format) == HOPMLA_DTYPE_FP16 ? HM_CU_TENSOR_MAP_DATA_TYPE_FLOAT16
+                                                                      : HM_CU_TENSOR_MAP_DATA_TYPE_BFLOAT16;
     const uint64_t sizes[4] = { 64, HOPMLA_PAGE_TOKENS, column_tiles, kv->layers * kv->pages };
     const uint64_t strides[3] = { row_stride, COLUMN_TILE_BYTES, page_stride };
     const uint32_t box[4] = { 64, HOPMLA_PAGE_TOKENS, box_tiles, 1 };
@@ -82,7 +89,7 @@ static hopmla_status encode_map(hm_tensor_map *map, const hm_kv *kv, char *base,
 
 hopmla_status hm_sm90_bind(hm_device *device, const hm_kv *kv, hm_binding *binding, hopmla_error *error)
 {
-    hm_tensor_map maps[2];
+    hm_tensor_map maps[2] = { 0 };
     hopmla_status status;
 
     (void)device;
@@ -95,7 +102,9 @@ hopmla_status hm_sm90_bind(hm_device *device, const hm_kv *kv, hm_binding *bindi
     if (status != HOPMLA_OK) {
         return status;
     }
-    status = encode_map(&maps[1], kv, kv->rope, kv->rope_row_stride, kv->rope_page_stride, 1, 1, error);
+    if (kv->rope) {
+        status = encode_map(&maps[1], kv, kv->rope, kv->rope_row_stride, kv->rope_page_stride, 1, 1, error);
+    }
     if (status != HOPMLA_OK) {
         return status;
     }
@@ -188,7 +197,7 @@ hopmla_status hm_sm90_decode(hm_device *device, const hm_envelope *envelope, con
                              const hm_tables *tables, const hm_decode *decode, void *workspace, hopmla_stream stream,
                              hopmla_error *error)
 {
-    const int fp16 = envelope->format == HOPMLA_KV_FP16;
+    const int fp16 = hm_format_dtype(envelope->format) == HOPMLA_DTYPE_FP16;
     const tile *tile = tile_of(device, envelope);
     hm_binding maps = *binding;
     hm_sm90_decode_params params = {
@@ -218,7 +227,7 @@ hopmla_status hm_sm90_decode(hm_device *device, const hm_envelope *envelope, con
     };
     void *parameters[] = { &maps, &params };
     hm_launch launch = {
-        .kernel = fp16 ? tile->fp16 : tile->bf16,
+        .kernel = tile->kernels[envelope->format],
         .grid = { (uint32_t)(params.shape.groups * params.shape.tile_stride), 1, 1 },
         .threads = tile->threads,
         .shared_bytes = tile->shared_bytes,

@@ -14,6 +14,7 @@
 constexpr int kScoreRegisters = 184;
 constexpr int kValueRegisters = 160;
 
+template <bool Rope>
 __device__ __forceinline__ void start_cta(SharedMemory &shared, const Params &params, const CacheMaps &maps)
 {
     if (params.early) {
@@ -32,34 +33,37 @@ __device__ __forceinline__ void start_cta(SharedMemory &shared, const Params &pa
         mbarrier_init(shared_address(&shared.query_sent), kWarpgroup);
         mbarrier_fence_init();
         tma_prefetch_map(&maps.latent);
-        tma_prefetch_map(&maps.rope);
+        if constexpr (Rope) {
+            tma_prefetch_map(&maps.rope);
+        }
     }
     read_work(shared.work, params);
 }
 
-template <typename Element> __device__ __forceinline__ void decode(const CacheMaps &maps, const Params &params)
+template <typename Element, bool Rope>
+__device__ __forceinline__ void decode(const CacheMaps &maps, const Params &params)
 {
     extern __shared__ unsigned char shared_bytes[];
     SharedMemory &shared = *reinterpret_cast<SharedMemory *>(shared_bytes);
-    start_cta(shared, params, maps);
+    start_cta<Rope>(shared, params, maps);
     const int warpgroup = threadIdx.x / kWarpgroup;
     if (warpgroup == 0) {
         registers_grow<kScoreRegisters>();
-        run_score_warpgroup<Element>(shared, params, maps);
+        run_score_warpgroup<Element, Rope>(shared, params, maps);
     } else {
         registers_shrink<kValueRegisters>();
-        run_value_warpgroup<Element>(shared, warpgroup - 1, params, maps);
+        run_value_warpgroup<Element, Rope>(shared, warpgroup - 1, params, maps);
     }
 }
 
-extern "C" __global__ void __launch_bounds__(HM_SM90_DECODE_THREADS, 1)
-    hm_decode_bf16(const __grid_constant__ CacheMaps maps, const __grid_constant__ Params params)
-{
-    decode<Bf16>(maps, params);
-}
+#define DECODE(name, Element, rope)                                                                                    \
+    extern "C" __global__ void __launch_bounds__(HM_SM90_DECODE_THREADS, 1)                                            \
+        hm_decode_##name(const __grid_constant__ CacheMaps maps, const __grid_constant__ Params params)                \
+    {                                                                                                                  \
+        decode<Element, rope>(maps, params);                                                                           \
+    }
 
-extern "C" __global__ void __launch_bounds__(HM_SM90_DECODE_THREADS, 1)
-    hm_decode_fp16(const __grid_constant__ CacheMaps maps, const __grid_constant__ Params params)
-{
-    decode<Fp16>(maps, params);
-}
+DECODE(bf16, Bf16, true)
+DECODE(fp16, Fp16, true)
+DECODE(nope_bf16, Bf16, false)
+DECODE(nope_fp16, Fp16, false)

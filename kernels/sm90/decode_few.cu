@@ -6,7 +6,7 @@
 
 #include "tile_few.cuh"
 
-template <int N>
+template <bool Rope, int N>
 __device__ __forceinline__ void start_cta(FewShared<N> &shared, const Params &params, const CacheMaps &maps)
 {
     if (params.early) {
@@ -19,32 +19,38 @@ __device__ __forceinline__ void start_cta(FewShared<N> &shared, const Params &pa
         }
         mbarrier_fence_init();
         tma_prefetch_map(&maps.latent);
-        tma_prefetch_map(&maps.rope);
+        if constexpr (Rope) {
+            tma_prefetch_map(&maps.rope);
+        }
     }
     read_work(shared.work, params);
 }
 
-template <typename Element, int N>
+template <typename Element, int N, bool Rope>
 __device__ __forceinline__ void decode_few(const CacheMaps &maps, const Params &params)
 {
     extern __shared__ unsigned char shared_bytes[];
     FewShared<N> &shared = *reinterpret_cast<FewShared<N> *>(shared_bytes);
-    start_cta(shared, params, maps);
+    start_cta<Rope>(shared, params, maps);
     if (threadIdx.x >= kFewConsumers) {
-        run_few_loader(shared, params, maps);
+        run_few_loader<Rope>(shared, params, maps);
         return;
     }
-    FewTile<Element, N>(shared, params).run();
+    FewTile<Element, N, Rope>(shared, params).run();
 }
 
-#define DECODE_FEW(name, Element, N)                                                                                   \
+#define DECODE_FEW(name, Element, N, rope)                                                                             \
     extern "C" __global__ void __launch_bounds__(HM_SM90_FEW_THREADS, 1)                                               \
         hm_decode_##name(const __grid_constant__ CacheMaps maps, const __grid_constant__ Params params)                \
     {                                                                                                                  \
-        decode_few<Element, N>(maps, params);                                                                          \
+        decode_few<Element, N, rope>(maps, params);                                                                    \
     }
 
-DECODE_FEW(few16_bf16, Bf16, 16)
-DECODE_FEW(few16_fp16, Fp16, 16)
-DECODE_FEW(few32_bf16, Bf16, 32)
-DECODE_FEW(few32_fp16, Fp16, 32)
+DECODE_FEW(few16_bf16, Bf16, 16, true)
+DECODE_FEW(few16_fp16, Fp16, 16, true)
+DECODE_FEW(few32_bf16, Bf16, 32, true)
+DECODE_FEW(few32_fp16, Fp16, 32, true)
+DECODE_FEW(nope_few16_bf16, Bf16, 16, false)
+DECODE_FEW(nope_few16_fp16, Fp16, 16, false)
+DECODE_FEW(nope_few32_bf16, Bf16, 32, false)
+DECODE_FEW(nope_few32_fp16, Fp16, 32, false)

@@ -25,10 +25,10 @@ extern "C" __global__ void __launch_bounds__(256) hm_gather(const __grid_constan
             const uint32_t page = static_cast<uint32_t>(args.block_table[place / HM_PAGE_TOKENS]);
             if (page < args.pages.count) {
                 const RowAddress row = row_in_page(args.pages, page, place % HM_PAGE_TOKENS);
-                part = load_row(row.latent, row.rope, lane);
+                part = load_row(row.latent, row.rope, lane, args.pages.rope_vectors);
             }
         }
         char *to = args.destination + static_cast<int64_t>(i) * args.stride;
-        store_row({ to, to + HM_LATENT_VECTORS * 16 }, part, lane);
+        store_row({ to, to + HM_LATENT_VECTORS * 16 }, part, lane, args.pages.rope_vectors);
     }
 }

@@ -27,12 +27,13 @@ static hm_row_layout layout_of(const hm_kv *kv, uint32_t layer)
     uint64_t offset = layer * kv->layer_stride;
     hm_row_layout pages = {
         .latent = kv->latent + offset,
-        .rope = kv->rope + offset,
+        .rope = kv->rope ? kv->rope + offset : NULL,
         .latent_page_stride = kv->latent_page_stride,
         .latent_row_stride = kv->latent_row_stride,
         .rope_page_stride = kv->rope_page_stride,
         .rope_row_stride = kv->rope_row_stride,
         .count = kv->pages,
+        .rope_vectors = hm_format_rope(kv->format) ? HM_ROPE_VECTORS : 0,
     };
     return pages;
 }
@@ -175,7 +176,8 @@ hopmla_status hm_sm90_append(hm_device *device, const hm_envelope *envelope, con
     };
     hm_launch launch = { .kernel = HM_KERNEL_append_copy, .threads = THREADS, .programmatic = 1 };
     if (is_fp32) {
-        launch.kernel = kv->format == HOPMLA_KV_BF16 ? HM_KERNEL_append_fp32_to_bf16 : HM_KERNEL_append_fp32_to_fp16;
+        const int bf16 = hm_format_dtype(kv->format) == HOPMLA_DTYPE_BF16;
+        launch.kernel = bf16 ? HM_KERNEL_append_fp32_to_bf16 : HM_KERNEL_append_fp32_to_fp16;
     }
     launch.grid[0] = row_ctas(device, envelope, append->tokens);
     void *parameters[] = { &args };

@@ -71,11 +71,11 @@ constexpr uint32_t kInFlight = 6;
 
 /** CTA x carries out copy x in the layers y, y + gridDim.y, …: the first rows of the source page go to the destination
  * page. */
-extern "C" __global__ void __launch_bounds__(256) hm_copy_pages(const __grid_constant__ hm_copy_pages_args args)
+template <uint32_t RowVectors> __device__ __forceinline__ void copy_pages(const hm_copy_pages_args &args)
 {
     const int4 copy = static_cast<const int4 *>(args.copies)[blockIdx.x]; /* source, destination, tokens */
     const hm_row_layout &pages = args.pages;
-    const uint32_t vectors = static_cast<uint32_t>(copy.z) * HM_ROW_VECTORS;
+    const uint32_t vectors = static_cast<uint32_t>(copy.z) * RowVectors;
     const int64_t distance = static_cast<int64_t>(copy.y) - copy.x;
     const int64_t latent_distance = distance * static_cast<int64_t>(pages.latent_page_stride);
     const int64_t rope_distance = distance * static_cast<int64_t>(pages.rope_page_stride);
@@ -89,8 +89,8 @@ extern "C" __global__ void __launch_bounds__(256) hm_copy_pages(const __grid_con
 #pragma unroll
             for (uint32_t j = 0; j < kInFlight; j++) {
                 const uint32_t i = first + j * blockDim.x;
-                const uint32_t token = i / HM_ROW_VECTORS;
-                const uint32_t vector = i % HM_ROW_VECTORS;
+                const uint32_t token = i / RowVectors;
+                const uint32_t vector = i % RowVectors;
                 const bool is_latent = vector < HM_LATENT_VECTORS;
                 char *from = is_latent ? latent + token * pages.latent_row_stride + vector * 16
                                        : rope + token * pages.rope_row_stride + (vector - HM_LATENT_VECTORS) * 16;
@@ -106,5 +106,14 @@ extern "C" __global__ void __launch_bounds__(256) hm_copy_pages(const __grid_con
                 }
             }
         }
+    }
+}
+
+extern "C" __global__ void __launch_bounds__(256) hm_copy_pages(const __grid_constant__ hm_copy_pages_args args)
+{
+    if (args.pages.rope_vectors > 0) {
+        copy_pages<HM_LATENT_VECTORS + HM_ROPE_VECTORS>(args);
+    } else {
+        copy_pages<HM_LATENT_VECTORS>(args);
     }
 }

@@ -20,8 +20,8 @@ struct FewTarget {
     }
 };
 
-template <typename Element, int N> struct FewTile : FewSoftmax<Element, N> {
-    using Softmax = FewSoftmax<Element, N>;
+template <typename Element, int N, bool Rope> struct FewTile : FewSoftmax<Element, N, Rope> {
+    using Softmax = FewSoftmax<Element, N, Rope>;
     using Softmax::group;
     using Softmax::lane;
     using Softmax::params;
@@ -138,7 +138,7 @@ template <typename Element, int N> struct FewTile : FewSoftmax<Element, N> {
         Ring<kFewSlots> ring;
         bool more = work.next(shared.work, params);
         if (more) {
-            const FewQuery<N> query(params, work.segment(shared.work, params), work.tile);
+            const FewQuery<N, Rope> query(params, work.segment(shared.work, params), work.tile);
             if (params.early) {
                 grid_wait_for_predecessor();
             }
@@ -180,7 +180,7 @@ template <typename Element, int N> struct FewTile : FewSoftmax<Element, N> {
                     finish_sums(target, partial >= 0);
                     more = work.next(shared.work, params);
                     if (more) {
-                        FewQuery<N>(params, work.segment(shared.work, params), work.tile).start(shared);
+                        FewQuery<N, Rope>(params, work.segment(shared.work, params), work.tile).start(shared);
                     }
                 }
                 wgmma_wait<0>();

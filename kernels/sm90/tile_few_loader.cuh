@@ -18,7 +18,7 @@ __device__ __forceinline__ int32_t read_ids(const Params &params, const Segment 
 
 /** Loads all pages of the CTA's work. Ahead of the wait for the kernel before, if `early`, those that no append of this
  * step touches. */
-template <int N>
+template <bool Rope, int N>
 __device__ __forceinline__ void run_few_loader(FewShared<N> &shared, const Params &params, const CacheMaps &maps)
 {
     const int lane = threadIdx.x & 31;
@@ -48,10 +48,12 @@ __device__ __forceinline__ void run_few_loader(FewShared<N> &shared, const Param
                 const int w = page_coordinate(params, page, true);
                 const uint32_t full = shared_address(&shared.full[ring.slot]);
                 PageSlot &slot = shared.pages[ring.slot];
-                mbarrier_expect(full, sizeof(PageSlot));
+                mbarrier_expect(full, Rope ? sizeof(PageSlot) : 2 * kHalfBytes);
                 tma_load(shared_address(slot.latent[0]), &maps.latent, 0, 0, 0, w, full, kEvictFirst);
                 tma_load(shared_address(slot.latent[1]), &maps.latent, 0, 0, 4, w, full, kEvictFirst);
-                tma_load(shared_address(slot.rope), &maps.rope, 0, 0, 0, w, full, kEvictFirst);
+                if constexpr (Rope) {
+                    tma_load(shared_address(slot.rope), &maps.rope, 0, 0, 0, w, full, kEvictFirst);
+                }
             }
             __syncwarp();
             ring.advance();
@@ -64,7 +66,7 @@ __device__ __forceinline__ void run_few_loader(FewShared<N> &shared, const Param
 }
 
 /** The copies of a tile of Q to shared memory, both consumer warpgroups; rows that do not exist are zeros. */
-template <int N> struct FewQuery {
+template <int N, bool Rope> struct FewQuery {
     const unsigned char *latent;
     const unsigned char *rope;
     bool valid;
@@ -73,7 +75,7 @@ template <int N> struct FewQuery {
     {
         const QueryRow row(params, segment, tile, threadIdx.x / 8 % N);
         latent = query_row(params.q, params.q_token_stride, params.q_head_stride, row);
-        rope = query_row(params.q_rope, params.qr_token_stride, params.qr_head_stride, row);
+        rope = Rope ? query_row(params.q_rope, params.qr_token_stride, params.qr_head_stride, row) : nullptr;
         valid = row.valid;
     }
 
@@ -81,7 +83,7 @@ template <int N> struct FewQuery {
     {
         const int chunk = threadIdx.x & 7, head = threadIdx.x / 8 % N;
 #pragma unroll
-        for (int column = threadIdx.x / 8 / N; column < 9; column += kFewConsumers / 8 / N) {
+        for (int column = threadIdx.x / 8 / N; column < (Rope ? 9 : 8); column += kFewConsumers / 8 / N) {
             const unsigned char *source = column < 8 ? latent + column * 128 : rope;
             copy_async(shared_address(shared.query[column]) + swizzled(head, chunk), source + chunk * 16, valid);
         }

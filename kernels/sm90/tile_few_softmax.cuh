@@ -14,7 +14,7 @@
 constexpr float kNoReference = -1e30f;
 constexpr float kLazyBits = 8; /* O is rescaled when a head's largest score has grown by more than this, in log2 */
 
-template <typename Element, int N> struct FewSoftmax {
+template <typename Element, int N, bool Rope> struct FewSoftmax {
     static constexpr int kOwn = N / 16; /* blocks of 8 heads of a warpgroup */
 
     FewShared<N> &shared;
@@ -61,10 +61,12 @@ template <typename Element, int N> struct FewSoftmax {
             WgmmaFew<Element, N>::scores(even, key, column, step > 0);
             WgmmaFew<Element, N>::scores(odd, describe_at(key, 2), describe_at(column, 2), step > 0);
         }
-        const uint64_t key = describe_at(keys, 8 * kPageTile + group * 4);
-        const uint64_t column = describe_at(query, 8 * kQueryTile + group * 4);
-        WgmmaFew<Element, N>::scores(even, key, column, 1);
-        WgmmaFew<Element, N>::scores(odd, describe_at(key, 2), describe_at(column, 2), 1);
+        if constexpr (Rope) {
+            const uint64_t key = describe_at(keys, 8 * kPageTile + group * 4);
+            const uint64_t column = describe_at(query, 8 * kQueryTile + group * 4);
+            WgmmaFew<Element, N>::scores(even, key, column, 1);
+            WgmmaFew<Element, N>::scores(odd, describe_at(key, 2), describe_at(column, 2), 1);
+        }
         wgmma_commit();
         wgmma_wait<0>();
         float other[kOwn * 4];

@@ -35,7 +35,7 @@ __device__ __forceinline__ int first_lent_slot(const Segment &segment)
 
 /** One per value warpgroup, used by its first thread alone. What is not needed between two pages is in shared
  * memory. */
-struct Loader {
+template <bool Rope> struct Loader {
     int half;
     int32_t page = 0; /* id of the page that is loaded next, read from the table one step ahead */
     bool have = false;
@@ -124,11 +124,13 @@ struct Loader {
         }
         const int w = coordinate(params);
         load_half(shared, maps, slot, half, w);
-        if (half == 1) {
-            if (!first) {
-                mbarrier_wait(shared_address(&shared.rope_free[slot]), rope_parity);
+        if constexpr (Rope) {
+            if (half == 1) {
+                if (!first) {
+                    mbarrier_wait(shared_address(&shared.rope_free[slot]), rope_parity);
+                }
+                load_rope(shared, maps, slot, w);
             }
-            load_rope(shared, maps, slot, w);
         }
         look_ahead(shared, params);
     }
@@ -149,6 +151,7 @@ __device__ __forceinline__ const int32_t *lent_entry(const SharedMemory &shared,
 }
 
 /** Loads a page into the slot that Q has left. */
+template <bool Rope>
 __device__ __forceinline__ void load_lent(SharedMemory &shared, const Params &params, const CacheMaps &maps, int slot,
                                           int32_t page)
 {
@@ -157,7 +160,9 @@ __device__ __forceinline__ void load_lent(SharedMemory &shared, const Params &pa
     for (int half = 0; half < 2; half++) {
         load_half(shared, maps, slot, half, w);
     }
-    load_rope(shared, maps, slot, w);
+    if constexpr (Rope) {
+        load_rope(shared, maps, slot, w);
+    }
 }
 
 #endif

@@ -5,7 +5,7 @@
 /** @file
  * Brings a tile of Q from global memory, any strides, to where the score products read it: 31 of 36 steps of 16 columns
  * to registers, by way of a page slot that is free meanwhile, step 31 and the rope part to shared memory of their own.
- * Rows that do not exist are zeros. */
+ * Without a rope part there are 32 steps. Rows that do not exist are zeros. */
 
 #include "ptx/copy.cuh"
 #include "ptx/matrix.cuh"
@@ -18,7 +18,7 @@ struct QueryTile {
 
 /** The copies of a tile of Q. Loads to registers instead would have to be in the L1 cache all at once, which has 28 KB
  * beside this kernel's shared memory: they took 2 µs more. */
-struct QueryCopy {
+template <bool Rope> struct QueryCopy {
     const unsigned char *latent[4]; /* of rows thread / 8 + 16 i, from chunk thread % 8 of 16 bytes on */
     const unsigned char *rope[4];
     const unsigned char *step; /* half of step 31 of row thread / 2 */
@@ -31,7 +31,7 @@ struct QueryCopy {
         for (int i = 0; i < 4; i++) {
             const QueryRow row(params, segment, tile, i * 16 + thread / 8);
             latent[i] = query_row(params.q, params.q_token_stride, params.q_head_stride, row);
-            rope[i] = query_row(params.q_rope, params.qr_token_stride, params.qr_head_stride, row);
+            rope[i] = Rope ? query_row(params.q_rope, params.qr_token_stride, params.qr_head_stride, row) : nullptr;
             latent[i] += row.valid ? byte : 0;
             rope[i] += row.valid ? byte : 0;
         }
@@ -51,7 +51,9 @@ struct QueryCopy {
                 copy_async(shared_address(&slot) + column * kColumnTileBytes + i * 2048 + target,
                            latent[i] + column * 128, latent[i] != nullptr);
             }
-            copy_async(shared_address(shared.query_rope) + i * 2048 + target, rope[i], rope[i] != nullptr);
+            if constexpr (Rope) {
+                copy_async(shared_address(shared.query_rope) + i * 2048 + target, rope[i], rope[i] != nullptr);
+            }
         }
         const int row = thread / 2;
         copy_async(shared_address(shared.query_step) + (row / 8) * 256 + (thread & 1) * 128 + (row & 7) * 16, step,
@@ -78,12 +80,14 @@ __device__ __forceinline__ void read_query(QueryTile &query, const PageSlot &slo
 }
 
 /** Brings the rows of a later segment to L2. */
+template <bool Rope>
 __device__ __forceinline__ void prefetch_query(const Params &params, const Segment &segment, int tile)
 {
     const int thread = group_thread();
     const QueryRow row(params, segment, tile, thread / 2);
     const unsigned char *source = query_row(params.q, params.q_token_stride, params.q_head_stride, row);
-    const unsigned char *rope = query_row(params.q_rope, params.qr_token_stride, params.qr_head_stride, row);
+    const unsigned char *rope =
+        Rope ? query_row(params.q_rope, params.qr_token_stride, params.qr_head_stride, row) : nullptr;
     if (!row.valid) {
         return;
     }
@@ -91,7 +95,9 @@ __device__ __forceinline__ void prefetch_query(const Params &params, const Segme
     for (int line = 0; line < 4; line++) {
         prefetch_l2(source + ((thread & 1) * 4 + line) * 128);
     }
-    prefetch_l2(rope);
+    if constexpr (Rope) {
+        prefetch_l2(rope);
+    }
 }
 
 #endif

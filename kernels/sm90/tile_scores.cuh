@@ -131,7 +131,7 @@ __device__ __forceinline__ void open_gate(int slot)
 /** S of one page. The page before is published under the first products, so that its fence costs nothing, and its value
  * products are held back until most of these are done: run side by side, both would end late, and the softmax would
  * find the tensor cores idle. */
-template <typename Element>
+template <typename Element, bool Rope>
 __device__ __forceinline__ void score_page(float (&s)[32], const QueryTile &query, SharedMemory &shared,
                                            const Ring<kSlots> &ring, bool follows)
 {
@@ -142,7 +142,7 @@ __device__ __forceinline__ void score_page(float (&s)[32], const QueryTile &quer
     const uint64_t query_rope = describe_rows(shared_address(shared.query_rope));
     const uint64_t query_step = describe_blocks(shared_address(shared.query_step));
 #pragma unroll
-    for (int tile = 0; tile < 9; tile++) {
+    for (int tile = 0; tile < (Rope ? 9 : 8); tile++) {
         if (tile == 4) {
             mbarrier_wait(shared_address(&shared.latent_full[1][slot]), ring.parity);
             wgmma_fence();
@@ -212,7 +212,7 @@ __device__ __forceinline__ void store_lse(const SoftmaxState &state, const Param
     }
 }
 
-template <typename Element>
+template <typename Element, bool Rope>
 __device__ __forceinline__ void run_score_warpgroup(SharedMemory &shared, const Params &params, const CacheMaps &maps)
 {
     WorkIterator work(params);
@@ -228,7 +228,7 @@ __device__ __forceinline__ void run_score_warpgroup(SharedMemory &shared, const 
         int page, page_end, masked_page;
         {
             const Segment &segment = work.segment(shared.work, params);
-            const QueryCopy copy(params, segment, work.tile);
+            const QueryCopy<Rope> copy(params, segment, work.tile);
             const int ahead = segments > 0 ? 1 : first_lent_slot(segment);
             const int slot = segments > 0 ? ring.after() : ahead;
             if (segments > 0) {
@@ -248,7 +248,7 @@ __device__ __forceinline__ void run_score_warpgroup(SharedMemory &shared, const 
             masked_page = (segment.kv_len - max(QueryRow(params, segment, work.tile, 0).hidden, 0)) / kPageTokens;
             read_query(query, shared.pages[slot]);
             if (entry && group_thread() == 0) {
-                load_lent(shared, params, maps, slot, lent);
+                load_lent<Rope>(shared, params, maps, slot, lent);
             }
             __syncwarp();
         }
@@ -256,20 +256,20 @@ __device__ __forceinline__ void run_score_warpgroup(SharedMemory &shared, const 
         bool follows = false;
 #pragma unroll 1
         for (; page < page_end; page++) {
-            score_page<Element>(s, query, shared, ring, follows);
+            score_page<Element, Rope>(s, query, shared, ring, follows);
             if (page >= masked_page) {
                 mask_scores(s, params, work.segment(shared.work, params), work.tile, page);
             }
             uint32_t packed[16];
             softmax_page<Element>(s, packed, state, shared.notes[ring.slot], params.scale_log2);
-            barrier_sync(kBarrierScores, kWarpgroup); /* every warp's products have read the rope tile */
+            barrier_sync(kBarrierScores, kWarpgroup); /* every warp's products have read the rope tile, and Q */
             store_probabilities(shared, ring.slot, packed);
             ring.advance();
             if (!follows) {
                 follows = true;
                 WorkIterator later = work;
                 if (later.next(shared.work, params)) {
-                    prefetch_query(params, later.segment(shared.work, params), later.tile);
+                    prefetch_query<Rope>(params, later.segment(shared.work, params), later.tile);
                 }
             }
         }

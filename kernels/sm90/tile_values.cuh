@@ -93,13 +93,13 @@ __device__ __forceinline__ void store_output(const float (&o)[128], const float 
 }
 
 /** Both run the same code: apart, it would be fetched twice. */
-template <typename Element>
+template <typename Element, bool Rope>
 __device__ __forceinline__ void run_value_warpgroup(SharedMemory &shared, int half, const Params &params,
                                                     const CacheMaps &maps)
 {
     WorkIterator work(params);
     Ring<kSlots> ring;
-    Loader loader(half);
+    Loader<Rope> loader(half);
     float o[128];
     if (group_thread() == 0) {
         loader.start(shared, params);
@@ -147,7 +147,7 @@ __device__ __forceinline__ void run_value_warpgroup(SharedMemory &shared, int ha
             if (group_warp() == 0) {
                 barrier_sync(kBarrierValues + half, kWarpgroup);
                 if (group_thread() == 0) {
-                    if (half == 0) {
+                    if (Rope && half == 0) {
                         mbarrier_arrive(shared_address(&shared.rope_free[slot]));
                     }
                     loader.refill(shared, params, maps, slot, ring.parity, false);
@@ -166,7 +166,7 @@ __device__ __forceinline__ void run_value_warpgroup(SharedMemory &shared, int ha
         wgmma_wait<0>();
         barrier_sync(kBarrierValues + half, kWarpgroup);
         if (group_thread() == 0) {
-            if (half == 0) {
+            if (Rope && half == 0) {
                 mbarrier_arrive(shared_address(&shared.rope_free[slot]));
             }
             mbarrier_arrive(shared_address(&shared.sums_free));
