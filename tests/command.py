@@ -94,7 +94,9 @@ def bench(folder):
     ends("bench's table", run(*quick, "--cases", str(cases)), 0, "geometric mean")
     for line, text in [('{"kind":"x","b":2,"s_q":1,"h":1,"lens":[1]}', '"lens" has 1 numbers, but "b" is 2'),
                        ('{"kind":"x","b":1,"s_q":1,"h":257,"lens":1}', '"h" is 257'),
-                       ('{"b":1,"s_q":1,"h":1,"lens":1}', '"kind" is missing')]:
+                       ('{"b":1,"s_q":1,"h":1,"lens":1}', '"kind" is missing'),
+                       ('{"kind":"x","b":1,"s_q":1,"h":1,"lens":1,"format":"fp16"}', '"format" is neither "bf16" nor'),
+                       ('{"kind":"x","b":1,"s_q":1,"h":1,"lens":1,"format":3}', '"format" is neither "bf16" nor')]:
         cases.write_text(line + "\n")
         ends("bench: " + line, run(*quick, "--cases", str(cases)), 1, f"{cases}:1: {text}")
     long = "a kind with a name that is longer than most"
@@ -105,10 +107,23 @@ def bench(folder):
            result.returncode == 0 and len(rows) == 2 and rows[1]["kind"] == long and rows[1]["burst_us"] > 0
            and rows[1]["steady_us"] > 0 and rows[1]["envelope"] == 0, result)
     ends("bench: envelope", run(*quick, "--envelope", "0"), 2, "--envelope: 0 is not between 1")
-    ends("bench: suite", run(*quick, "--suite", "frob"), 2, "'frob' is not one of peers, heads, all")
+    ends("bench: suite", run(*quick, "--suite", "frob"), 2, "'frob' is not one of peers, heads, nope, all")
     names = [(row["h"], row["suite"]) for row in
              objects("bench --suite", run(*quick, "--quick", "--suite", "heads", "--only", "b1-q1", "--json"))[1:]]
     expect("bench --suite", (8, "heads") in names and {h for h, _ in names} <= {8, 20, 96})
+    cases.write_text("".join(json.dumps({"kind": "x", "b": 2, "s_q": 1, "h": 3, "lens": [50, 70], "format": name}) + "\n"
+                             for name in ["bf16", "bf16-nope"]))
+    result = run(*quick, "--cases", str(cases), "--json")
+    rows = objects("bench over two formats", result)[1:]
+    expect("bench over two formats", [(row["format"], row["flops"], row["bytes"], row["right"]) for row in rows]
+           == [(name, 2 * 3 * 120 * (qk + 512), 120 * 2 * qk + 2 * 3 * 2 * (qk + 512), True)
+               for name, qk in [("bf16", 576), ("bf16-nope", 512)]], result)
+    cases.write_text(result.stdout)
+    ends("a row's name tells the format", run("bench", "--results", str(cases), "--against", str(cases)), 0,
+         "x-b2-q1-h3-l60-bf16-nope ")
+    found = objects("bench --suite nope", run(*quick, "--suite", "nope", "--only", "b1-q1-h16-l4096", "--json"))[1:]
+    expect("bench --suite nope", [(row["suite"], row["format"], row["right"]) for row in found]
+           == [("nope", "bf16-nope", True)])
 
 
 PEERS = """# a card
@@ -181,6 +196,9 @@ def replay(folder):
     arguments = ["replay", chat, "--backend", "cpu", "--no-ceilings", "--limit", "30"]
     result = run(*arguments, "--verify", "2", "--json")
     found = objects("replay", result)
+    nope = objects("replay --format", run(*arguments, "--verify", "2", "--json", "--format", "bf16-nope"))
+    expect("replay --format", bool(found and nope) and nope[0]["format"] == "bf16-nope" and nope[0]["verified"] > 0
+           and nope[0]["wrong"] == 0 and nope[0]["decode_bytes"] < found[0]["decode_bytes"])
     lines = [json.loads(line) for line in pathlib.Path(chat).read_text(encoding="utf-8").splitlines()[:30]]
     expect("replay serves everything, right and without leaks",
            bool(found) and result.returncode == 0 and found[0]["requests"] == 30 and found[0]["wrong"] == 0
@@ -205,6 +223,7 @@ def replay(folder):
     expect("replay goes the same way again",
            bool(found and again) and [found[0][key] for key in fixed] == [again[0][key] for key in fixed])
     ends("replay's table", run(*arguments[:-1], "3"), 0, "pages leaked")
+    ends("replay: format", run(*arguments, "--format", "fp16"), 2, "--format: 'fp16' is not one of bf16, bf16-nope")
     ends("replay in a pool that cannot hold a request", run(*arguments, "--pages", "2"), 1, f"{chat}:")
 
 

@@ -11,7 +11,7 @@
 #include <string.h>
 
 enum {
-    MAX_SUITES = 2,
+    MAX_SUITES = 3,
     MAX_ENVELOPE = 1 << 20
 };
 
@@ -35,7 +35,7 @@ static double size_of(const bench_case *c)
 
 static bool wanted(const request *q, const bench_case *c)
 {
-    char *name = bench_name(c->kind, c->b, c->s_q, c->h, bench_mean_len(c));
+    char *name = bench_name(c->kind, c->format, c->b, c->s_q, c->h, bench_mean_len(c));
     bool named = q->only == NULL || strstr(name, q->only) != NULL;
     free(name);
     return named && (!q->quick || size_of(c) <= 1 << 22);
@@ -67,7 +67,7 @@ static uint64_t run_suite(bench *b, const request *q, const bench_suite *suite, 
             continue;
         bench_result r = bench_measure(b, c);
         bench_print_row(b, suite->name, c, &r, q->json);
-        bench_times_add(times, (bench_time){ .name = bench_name(c->kind, c->b, c->s_q, c->h, r.mean_len),
+        bench_times_add(times, (bench_time){ .name = bench_name(c->kind, c->format, c->b, c->s_q, c->h, r.mean_len),
                                              .us = r.us,
                                              .steady_us = r.power.steady_us,
                                              .right = r.right });
@@ -108,18 +108,25 @@ static int run(bench *b, const request *q, const bench_suite *suites, bench_time
 
 static void list_suites(bench_suite *suites, const request *q)
 {
-    bool all = strcmp(q->suite, "all") == 0, peers = all || strcmp(q->suite, "peers") == 0,
-         heads = all || strcmp(q->suite, "heads") == 0;
-    if (!peers && !heads)
-        die_usage("bench", "--suite: '%s' is not one of peers, heads, all", q->suite);
+    static const struct {
+        const char *name;
+        void (*make)(bench_suite *suite);
+    } known[MAX_SUITES] = { { "peers", bench_peers_suite },
+                            { "heads", bench_heads_suite },
+                            { "nope", bench_nope_suite } };
+    bool found = strcmp(q->suite, "all") == 0;
+    for (int i = 0; i < MAX_SUITES; ++i)
+        found = found || strcmp(q->suite, known[i].name) == 0;
+    if (!found)
+        die_usage("bench", "--suite: '%s' is not one of peers, heads, nope, all", q->suite);
     if (q->file != NULL) {
         bench_read_suite(&suites[0], q->file);
         return;
     }
-    if (peers)
-        bench_peers_suite(&suites[0]);
-    if (heads)
-        bench_heads_suite(&suites[1]);
+    for (int i = 0; i < MAX_SUITES; ++i) {
+        if (strcmp(q->suite, "all") == 0 || strcmp(q->suite, known[i].name) == 0)
+            known[i].make(&suites[i]);
+    }
 }
 
 /** Runs, or reads the results of a run, and compares. */
@@ -162,9 +169,11 @@ int bench_main(int argc, char **argv)
           "cpu, cuda or auto (the default); --pool: cpu unless given" },
         { OPTION_TEXT, "suite", "NAME", &q.suite, 0, 0,
           "peers: the shapes at which FlashMLA and FlashAttention-3 were measured;\n"
-          "heads: such shapes with 8, 20 and 96 heads; all (the default)" },
+          "heads: such shapes with 8, 20 and 96 heads; nope: some of them over caches\n"
+          "without a rope part; all (the default)" },
         { OPTION_TEXT, "cases", "FILE", &q.file, 0, 0,
-          "shapes to measure instead of a suite: JSON lines with\nkind, b, s_q, h, and lens: a number or b of them" },
+          "shapes to measure instead of a suite: JSON lines with\nkind, b, s_q, h, and lens: a number or b of them;\n"
+          "format: bf16 (as without it) or bf16-nope" },
         { OPTION_TEXT, "only", "TEXT", &q.only, 0, 0, "rows whose name, like fixed-b1-q1-h16-l1024, contains TEXT" },
         { OPTION_FLAG, "quick", NULL, &q.quick, 0, 0, "only rows that are quick on a CPU too" },
         { OPTION_COUNT, "layers", "N", &b.max_layers, 1, 1024, "most layers of a graph (61)" },
@@ -193,7 +202,8 @@ int bench_main(int argc, char **argv)
                       options,
                       sizeof(options) / sizeof(options[0]),
                       "The bound is the longer of reading the bytes (each sequence's KV once, Q, O) and computing the\n"
-                      "FLOPs (2 x 1088 for each query row and visible token) at the measured ceilings in a burst.\n"
+                      "FLOPs (2 x 1088 for each query row and visible token; 2 x 1024 without a rope part) at the\n"
+                      "measured ceilings in a burst.\n"
                       "A comparison's ratio is the other time over one's own: above 1 is faster than the other." };
     args_parse(&u, argc, argv);
     if (profile_asked() && (pool || q.results != NULL))

@@ -6,6 +6,8 @@
  * `hopmla bench`: the suites of shapes, one row's measurement, and what is printed of it. */
 
 #include "device.h"
+#include "format.h"
+#include "json.h"
 #include "nvml.h"
 #include "numbers.h"
 
@@ -13,6 +15,7 @@
 
 typedef struct bench_case {
     char *kind;
+    int32_t format; /* HOPMLA_KV_BF16 or _BF16_NOPE */
     uint32_t b;     /* rows of the batch */
     uint32_t s_q;   /* query tokens of each */
     uint32_t h;     /* heads */
@@ -26,14 +29,18 @@ typedef struct bench_suite {
     uint64_t capacity;
 } bench_suite;
 
-/** Adds a case whose lens are to be filled. The pointer holds until the next call. */
+/** Adds a case of HOPMLA_KV_BF16 whose lens are to be filled. The pointer holds until the next call. */
 bench_case *bench_add(bench_suite *suite, const char *kind, uint32_t b, uint32_t s_q, uint32_t h);
 
-/** The shapes that peers were measured at; those of other counts of heads. */
+/** The shapes that peers were measured at; those of other counts of heads; some without a rope part. */
 void bench_peers_suite(bench_suite *suite);
 void bench_heads_suite(bench_suite *suite);
+void bench_nope_suite(bench_suite *suite);
 
-/** Reads JSON lines {"kind", "b", "s_q", "h", "lens": a number or an array of b numbers}. A file that is not that ends
+/** Takes the field "format", where there is one. @return false when it is wrong, as json_wrong does */
+bool bench_take_format(json_reader *r, int32_t *format);
+
+/** Reads JSON lines {"kind", "b", "s_q", "h", "lens": a number or an array of b numbers, "format": may be left out}. A file that is not that ends
  * the program with its name and line. */
 void bench_read_suite(bench_suite *suite, const char *path);
 
@@ -41,8 +48,8 @@ void bench_suite_free(bench_suite *suite);
 
 double bench_mean_len(const bench_case *c);
 
-/** The row's name: fixed-b1-q1-h16-l1024, the mean length rounded. To be freed. */
-char *bench_name(const char *kind, uint64_t b, uint64_t s_q, uint64_t h, double mean_len);
+/** The row's name: fixed-b1-q1-h16-l1024, the mean length rounded, and -bf16-nope behind it. To be freed. */
+char *bench_name(const char *kind, int32_t format, uint64_t b, uint64_t s_q, uint64_t h, double mean_len);
 
 /** What every row is measured with. */
 typedef struct bench {

@@ -9,7 +9,8 @@
 #include <string.h>
 
 /* The default suite: the shapes at which FlashMLA and FlashAttention-3 were measured, so that times can be compared row
- * by row; then the counts of heads that they were not measured with, and that no tile has by itself. */
+ * by row; the counts of heads that they were not measured with, and that no tile has by itself; and caches without a rope
+ * part. */
 
 static const struct {
     uint32_t b;
@@ -28,13 +29,22 @@ static const uint32_t skewed[] = { 4641, 45118, 1730, 1696 };
 
 static const uint32_t other_heads[] = { 8, 20, 96 };
 
+static const struct {
+    uint32_t b;
+    uint32_t s_q;
+    uint32_t h;
+    uint32_t len;
+} nope[] = { { 1, 1, 16, 4096 },   { 1, 1, 128, 4096 },   { 1, 1, 16, 32768 },
+             { 1, 1, 128, 32768 }, { 32, 1, 128, 1024 },  { 128, 1, 16, 4096 },
+             { 128, 1, 64, 4096 }, { 128, 1, 128, 4096 }, { 128, 2, 128, 4096 } };
+
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
 bench_case *bench_add(bench_suite *suite, const char *kind, uint32_t b, uint32_t s_q, uint32_t h)
 {
     suite->cases = must_grow(suite->cases, suite->count, &suite->capacity, sizeof(bench_case));
     bench_case *c = &suite->cases[suite->count++];
-    *c = (bench_case){ .b = b, .s_q = s_q, .h = h, .lens = must_alloc(b * sizeof(uint32_t)) };
+    *c = (bench_case){ .format = HOPMLA_KV_BF16, .b = b, .s_q = s_q, .h = h, .lens = must_alloc(b * sizeof(uint32_t)) };
     c->kind = must_alloc(strlen(kind) + 1);
     strcpy(c->kind, kind);
     return c;
@@ -75,11 +85,25 @@ void bench_heads_suite(bench_suite *suite)
     add_fixed(suite, other_heads, COUNT(other_heads));
 }
 
-char *bench_name(const char *kind, uint64_t b, uint64_t s_q, uint64_t h, double mean_len)
+void bench_nope_suite(bench_suite *suite)
 {
+    suite->name = "nope";
+    for (size_t i = 0; i < COUNT(nope); ++i)
+        set_all(bench_add(suite, nope[i].s_q > 1 ? "mtp" : "fixed", nope[i].b, nope[i].s_q, nope[i].h), nope[i].len);
+    for (size_t i = 0; i < 2; ++i) /* mean lengths near 4000, one query token */
+        memcpy(bench_add(suite, "varlen", BENCH_LENS_ROWS, 1, i == 0 ? 16 : 128)->lens,
+               bench_lens[2 + i * BENCH_LENS / 2], sizeof(bench_lens[0]));
+    memcpy(bench_add(suite, "skewed", COUNT(skewed), 1, 16)->lens, skewed, sizeof(skewed));
+    for (uint64_t i = 0; i < suite->count; ++i)
+        suite->cases[i].format = HOPMLA_KV_BF16_NOPE;
+}
+
+char *bench_name(const char *kind, int32_t format, uint64_t b, uint64_t s_q, uint64_t h, double mean_len)
+{
+    const bool usual = format == HOPMLA_KV_BF16;
     char *name;
-    if (asprintf(&name, "%s-b%llu-q%llu-h%llu-l%.0f", kind, (unsigned long long)b, (unsigned long long)s_q,
-                 (unsigned long long)h, floor(mean_len)) < 0)
+    if (asprintf(&name, "%s-b%llu-q%llu-h%llu-l%.0f%s%s", kind, (unsigned long long)b, (unsigned long long)s_q,
+                 (unsigned long long)h, floor(mean_len), usual ? "" : "-", usual ? "" : format_name(format)) < 0)
         die("no memory for a name");
     return name;
 }

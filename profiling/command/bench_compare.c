@@ -39,7 +39,7 @@ static void print_row(const bench_time *own, const bench_time *other, double rat
         json_end(&w);
         return;
     }
-    printf("%-32s %11.2f %11.2f %9.3f", own->name, own->us, other->us, ratio);
+    printf("%-40s %11.2f %11.2f %9.3f", own->name, own->us, other->us, ratio);
     if (steady > 0)
         printf(" %13.3f", steady);
     putchar('\n');
@@ -79,7 +79,7 @@ void bench_compare(const bench_times *own, const bench_times *other, const char 
     means m = { .logs = 0 };
     uint64_t only_other = other->count;
     if (!json)
-        printf("\nagainst %s\n%-32s %11s %11s %9s %13s\n", other_name, "row", "us", "other us", "ratio",
+        printf("\nagainst %s\n%-40s %11s %11s %9s %13s\n", other_name, "row", "us", "other us", "ratio",
                "steady ratio");
     for (uint64_t i = 0; i < own->count; ++i) {
         const bench_time *a = &own->rows[i], *b = find(other, a->name);

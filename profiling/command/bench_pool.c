@@ -13,7 +13,6 @@
 #define MUST(call, ...) must(call(__VA_ARGS__, &error), &error, #call)
 
 enum {
-    PAGE_BYTES = HOPMLA_PAGE_TOKENS * HOPMLA_QK_DIM * 2,
     STEPS = HOPMLA_PAGE_TOKENS,
     MAX_BATCH = 1024
 };
@@ -103,10 +102,10 @@ static costs measure(device *d, void *storage, uint64_t pages, uint32_t count, u
         tokens[i] = context;
         b->lengths[i] = context;
     }
-    hopmla_pool_options options = device_pool_options(1, pages);
+    hopmla_pool_options options = device_pool_options(HOPMLA_KV_BF16, 1, pages);
     options.storage = HOPMLA_STORAGE_CALLER;
     options.memory = storage;
-    options.memory_bytes = pages * PAGE_BYTES;
+    options.memory_bytes = pages * format_page_bytes(HOPMLA_KV_BF16);
     MUST(hopmla_pool_create, d->context, &options, &b->pool);
     hopmla_plan_options plan = HOPMLA_PLAN_OPTIONS_INIT;
     plan.max_batch = count;
@@ -175,16 +174,16 @@ int bench_pool(int32_t backend, bool json, uint64_t max_pages, uint64_t context)
     double overhead = clock_cost();
     for (uint64_t pages = 1000; pages <= max_pages; pages *= 10) {
         bool cuda = d.info.backend == HOPMLA_BACKEND_CUDA;
-        if (cuda && pages * PAGE_BYTES > d.info.memory_bytes * 8 / 10)
+        const uint64_t bytes = pages * format_page_bytes(HOPMLA_KV_BF16);
+        if (cuda && bytes > d.info.memory_bytes * 8 / 10)
             break;
         block memory = { 0 };
         if (cuda) {
-            memory = device_alloc(&d, pages * PAGE_BYTES);
+            memory = device_alloc(&d, bytes);
         } else {
-            memory.memory =
-                mmap(NULL, pages * PAGE_BYTES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+            memory.memory = mmap(NULL, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
             if (memory.memory == MAP_FAILED)
-                die("no %llu bytes of address space", (unsigned long long)(pages * PAGE_BYTES));
+                die("no %llu bytes of address space", (unsigned long long)bytes);
         }
         for (size_t i = 0; i < sizeof(counts) / sizeof(counts[0]); ++i) {
             if (counts[i] * each > pages)
@@ -195,7 +194,7 @@ int bench_pool(int32_t backend, bool json, uint64_t max_pages, uint64_t context)
         if (cuda)
             device_free(&d, &memory);
         else
-            munmap(memory.memory, pages * PAGE_BYTES);
+            munmap(memory.memory, bytes);
     }
     device_close(&d);
     return 0;

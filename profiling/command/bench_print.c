@@ -37,8 +37,8 @@ void bench_print_ceilings(const bench *b, bool json)
     printf("%s: reads %.0f GB/s, bf16 %.4g TFLOP/s in a burst, %.4g sustained; plans declare %s\n", b->device.info.name,
            c->read_bytes_per_second / 1e9, c->flops_burst / 1e12, c->flops_sustained / 1e12,
            envelope_text(b, envelope, sizeof(envelope)));
-    printf("%-8s %5s %4s %4s %9s %7s %11s %11s %9s %9s %9s %9s", "kind", "b", "s_q", "h", "mean len", "layers",
-           "us a layer", "bound", "fraction", "GB/s", "TFLOP/s", "error");
+    printf("%-8s %-9s %5s %4s %4s %9s %7s %11s %11s %9s %9s %9s %9s", "kind", "format", "b", "s_q", "h", "mean len",
+           "layers", "us a layer", "bound", "fraction", "GB/s", "TFLOP/s", "error");
     if (b->steady)
         printf(" %11s %11s %9s %6s %6s", "burst us", "steady us", "TFLOP/s", "MHz", "W");
     if (profile_asked())
@@ -83,6 +83,7 @@ static void print_object(const bench *b, const char *suite, const bench_case *c,
     json_writer w = json_begin(stdout);
     json_text(&w, "kind", c->kind);
     json_text(&w, "suite", suite);
+    json_text(&w, "format", format_name(c->format));
     json_count(&w, "b", c->b);
     json_count(&w, "s_q", c->s_q);
     json_count(&w, "h", c->h);
@@ -121,9 +122,9 @@ void bench_print_row(const bench *b, const char *suite, const bench_case *c, con
         fflush(stdout);
         return;
     }
-    printf("%-8s %5u %4u %4u %9.0f %7u %11.2f %11.2f %9.3f %9.1f %9.3f %9.1e", c->kind, (unsigned)c->b,
-           (unsigned)c->s_q, (unsigned)c->h, r->mean_len, (unsigned)r->layers, r->us, r->bound_us, r->bound_us / r->us,
-           r->work.bytes / r->us / 1e3, r->work.flops / r->us / 1e6, r->error);
+    printf("%-8s %-9s %5u %4u %4u %9.0f %7u %11.2f %11.2f %9.3f %9.1f %9.3f %9.1e", c->kind, format_name(c->format),
+           (unsigned)c->b, (unsigned)c->s_q, (unsigned)c->h, r->mean_len, (unsigned)r->layers, r->us, r->bound_us,
+           r->bound_us / r->us, r->work.bytes / r->us / 1e3, r->work.flops / r->us / 1e6, r->error);
     if (r->power.steady_us > 0)
         printf(" %11.2f %11.2f %9.3f", r->power.burst_us, r->power.steady_us, r->work.flops / r->power.steady_us / 1e6);
     if (r->power.reading.watts > 0)

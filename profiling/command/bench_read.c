@@ -2,9 +2,20 @@
 #include "bench.h"
 #include "lines.h"
 
+bool bench_take_format(json_reader *r, int32_t *format)
+{
+    const json_field *field = json_find(r, "format");
+    *format = HOPMLA_KV_BF16;
+    if (field != NULL &&
+        (field->kind != JSON_TEXT || !format_named(field->text, format) || format_dtype(*format) != HOPMLA_DTYPE_BF16))
+        return json_wrong(r, "\"format\" is neither \"bf16\" nor \"bf16-nope\"");
+    return true;
+}
+
 static bool read_lens(json_reader *r, bench_suite *suite, const json_field *kind, const uint64_t shape[3])
 {
     uint64_t same = 0;
+    int32_t format = 0;
     const json_field *lens = json_find(r, "lens");
     bool list = lens != NULL && lens->kind == JSON_INTEGERS;
     if (!list && !json_take_count(r, "lens", 0, 1 << 20, &same))
@@ -17,7 +28,10 @@ static bool read_lens(json_reader *r, bench_suite *suite, const json_field *kind
         if (len < 0 || len > 1 << 20)
             return json_wrong(r, "a length in \"lens\" is %lld, not between 0 and %d", (long long)len, 1 << 20);
     }
+    if (!bench_take_format(r, &format))
+        return false;
     bench_case *c = bench_add(suite, kind->text, (uint32_t)shape[0], (uint32_t)shape[1], (uint32_t)shape[2]);
+    c->format = format;
     for (uint32_t i = 0; i < c->b; ++i)
         c->lens[i] = (uint32_t)(list ? (uint64_t)r->integers[lens->first + i] : same);
     return true;

@@ -13,7 +13,6 @@
 #define MUST(call, ...) must(call(__VA_ARGS__, &error), &error, #call)
 
 enum {
-    PAGE_BYTES = HOPMLA_PAGE_TOKENS * HOPMLA_QK_DIM * 2,
     SEED_BYTES = 64 << 20,   /* random values that fill the storage again and again */
     FLUSH_BYTES = 256 << 20, /* more than any cache */
     BURST = 16,              /* replays enqueued at one time */
@@ -36,7 +35,7 @@ static uint64_t pages_of(const bench_case *c)
 
 uint64_t bench_layer_bytes(const bench_case *c)
 {
-    return pages_of(c) * PAGE_BYTES;
+    return pages_of(c) * format_page_bytes(c->format);
 }
 
 uint32_t bench_layers(const bench *b, const bench_case *c)
@@ -125,10 +124,10 @@ static void make_pool(bench *b, const bench_case *c, row *r, uint32_t layers)
 {
     hopmla_error error = HOPMLA_ERROR_INIT;
     uint64_t pages = pages_of(c);
-    hopmla_pool_options options = device_pool_options(layers, pages);
+    hopmla_pool_options options = device_pool_options(c->format, layers, pages);
     options.storage = HOPMLA_STORAGE_CALLER;
     options.memory = b->storage.memory;
-    options.memory_bytes = layers * pages * PAGE_BYTES;
+    options.memory_bytes = layers * bench_layer_bytes(c);
     options.max_sequences = (uint32_t)pages + c->b;
     MUST(hopmla_pool_create, b->device.context, &options, &r->pool);
     shuffle_pages(r->pool, pages);
@@ -154,7 +153,7 @@ static void make_plan(bench *b, const bench_case *c, row *r)
 static void make_tensors(bench *b, const bench_case *c, row *r)
 {
     device *d = &b->device;
-    uint64_t rows = (uint64_t)c->b * c->s_q * c->h, count = rows * HOPMLA_QK_DIM;
+    uint64_t rows = (uint64_t)c->b * c->s_q * c->h, count = rows * format_values(c->format);
     uint16_t *host = must_alloc(count * 2);
     random_state random;
     random_seed(&random, 3);
@@ -173,7 +172,7 @@ static void capture(bench *b, const bench_case *c, row *r, uint32_t layers)
     device *d = &b->device;
     hopmla_decode_args args = HOPMLA_DECODE_ARGS_INIT;
     args.rows = c->b * c->s_q;
-    args.softmax_scale = 1.0f / sqrtf(HOPMLA_QK_DIM);
+    args.softmax_scale = 1.0f / sqrtf((float)format_values(c->format));
     MUST(hopmla_graph_begin, d->context, d->stream);
     for (args.layer = 0; args.layer < layers; ++args.layer)
         MUST(hopmla_decode, r->plan, &args, r->q.memory, NULL, r->out.memory, r->lse.memory, d->stream);
@@ -269,7 +268,7 @@ bench_result bench_measure(bench *b, const bench_case *c)
               .layers = result.layers };
     for (uint32_t i = 0; i < c->b; ++i) {
         r.q_lens[i] = c->s_q;
-        work_add(&result.work, c->h, c->s_q, c->lens[i]);
+        work_add(&result.work, c->format, c->h, c->s_q, c->lens[i]);
     }
     result.read_bytes = result.work.bytes - 2.0 * c->b * c->s_q * c->h * HOPMLA_LATENT_DIM; /* less the outputs */
     result.bound_us = 1e6 * work_bound(result.work, b->ceilings.read_bytes_per_second, peak_flops(&b->ceilings));

@@ -45,6 +45,7 @@ static bool take_real(json_reader *r, const char *name, double *value)
 static bool take_line(json_reader *r, void *user)
 {
     uint64_t b, s_q, h;
+    int32_t format;
     double mean_len = 0;
     bench_time row = { .steady_us = 0 };
     const json_field *kind = json_find(r, "kind"), *right = json_find(r, "right");
@@ -54,14 +55,14 @@ static bool take_line(json_reader *r, void *user)
         return true;
     if (!json_take_count(r, "b", 1, UINT32_MAX, &b) || !json_take_count(r, "s_q", 1, UINT32_MAX, &s_q) ||
         !json_take_count(r, "h", 1, UINT32_MAX, &h) || !take_real(r, "mean_len", &mean_len) ||
-        !take_real(r, "us", &row.us))
+        !take_real(r, "us", &row.us) || !bench_take_format(r, &format))
         return false;
     if (json_find(r, "steady_us") != NULL && !take_real(r, "steady_us", &row.steady_us))
         return false;
     if (row.us == 0)
         return json_wrong(r, "\"us\" is 0");
     row.right = right == NULL || right->kind != JSON_FALSE;
-    row.name = bench_name(kind->text, b, s_q, h, mean_len);
+    row.name = bench_name(kind->text, format, b, s_q, h, mean_len);
     bench_times_add(user, row);
     return true;
 }
@@ -164,7 +165,7 @@ static void read_row(table *t, char *line, bench_times *times)
     }
     if (!isfinite(least) || least == 0)
         return;
-    bench_times_add(times, (bench_time){ .name = bench_name(fields[t->keys[KIND]], (uint64_t)keys[B],
+    bench_times_add(times, (bench_time){ .name = bench_name(fields[t->keys[KIND]], HOPMLA_KV_BF16, (uint64_t)keys[B],
                                                             (uint64_t)keys[S_Q], (uint64_t)keys[H], keys[MEAN_LEN]),
                                          .us = least,
                                          .right = true });

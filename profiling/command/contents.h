@@ -6,7 +6,8 @@
  * What a replayed model would have computed: cached rows and queries as functions of what they stand for, so that any
  * output can be checked later without anything having been kept.
  *
- * A table of random values is made once. A token's row in layer l is the window of 576 values that starts at a hash of
+ * A table of random values is made once. A token's row in layer l is the window of 576 values (of which a cache without
+ * a rope part takes the first 512) that starts at a hash of
  * the token plus 8·l: a token costs one copy of `width` values for all layers, and layers still differ. */
 
 #include "trace.h"

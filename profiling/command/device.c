@@ -77,10 +77,10 @@ void device_synchronize(device *d)
     must(hopmla_stream_synchronize(d->context, d->stream, &error), &error, "hopmla_stream_synchronize");
 }
 
-hopmla_pool_options device_pool_options(uint32_t layers, uint64_t pages)
+hopmla_pool_options device_pool_options(int32_t format, uint32_t layers, uint64_t pages)
 {
     hopmla_pool_options options = HOPMLA_POOL_OPTIONS_INIT;
-    options.format = HOPMLA_KV_BF16;
+    options.format = format;
     options.layers = layers;
     options.pages = pages;
     return options;

@@ -39,7 +39,8 @@ void device_copy(device *d, void *destination, const void *source, uint64_t byte
 void device_fill(device *d, void *destination, uint8_t value, uint64_t bytes);
 void device_synchronize(device *d);
 
-/** A pool's options over caller-supplied or library memory, with the defaults of this command. */
-hopmla_pool_options device_pool_options(uint32_t layers, uint64_t pages);
+/** A pool's options over caller-supplied or library memory, with the defaults of this command.
+ * @param format  HOPMLA_KV_* */
+hopmla_pool_options device_pool_options(int32_t format, uint32_t layers, uint64_t pages);
 
 #endif

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "engine.h"
 
+#include "format.h"
 #include "profile.h"
 
 #include <math.h>
@@ -11,7 +12,7 @@
 static void make_pool(engine *e, uint64_t pages)
 {
     hopmla_error error = HOPMLA_ERROR_INIT;
-    hopmla_pool_options options = device_pool_options(e->layers, pages);
+    hopmla_pool_options options = device_pool_options(e->format, e->layers, pages);
     uint64_t sequences = e->trace->count + e->max_batch + 1;
     options.max_sequences = sequences < (1 << 24) ? (uint32_t)sequences : (1 << 24) - 1;
     MUST(hopmla_pool_create, e->device->context, &options, &e->pool);
@@ -46,7 +47,8 @@ static void capture(engine *e)
     int64_t width = e->contents.width;
     hopmla_append_args append = HOPMLA_APPEND_ARGS_INIT;
     append.tokens = e->max_append;
-    append.latent_stride = append.rope_stride = width;
+    append.latent_stride = width;
+    append.rope_stride = format_is_nope(e->format) ? 0 : width;
     hopmla_decode_args decode = HOPMLA_DECODE_ARGS_INIT;
     decode.rows = e->max_batch;
     decode.softmax_scale = e->scale;
@@ -56,7 +58,8 @@ static void capture(engine *e)
     MUST(hopmla_graph_begin, d->context, d->stream);
     for (append.layer = 0; append.layer < e->layers; ++append.layer) {
         const uint16_t *rows = (uint16_t *)e->rows.memory + append.layer * CONTENTS_LAYER_STEP;
-        MUST(hopmla_append, e->plan, &append, rows, rows + HOPMLA_LATENT_DIM, d->stream);
+        const uint16_t *rope = format_is_nope(e->format) ? NULL : rows + HOPMLA_LATENT_DIM;
+        MUST(hopmla_append, e->plan, &append, rows, rope, d->stream);
     }
     MUST(hopmla_graph_end, d->context, d->stream, &e->append);
 
@@ -70,7 +73,7 @@ static void capture(engine *e)
     MUST(hopmla_graph_end, d->context, d->stream, &e->decode);
 }
 
-void engine_make(engine *e, device *d, const trace *t, uint32_t layers, uint32_t heads, uint64_t pages,
+void engine_make(engine *e, device *d, const trace *t, int32_t format, uint32_t layers, uint32_t heads, uint64_t pages,
                  uint32_t max_batch, uint32_t chunk, uint64_t max_kv)
 {
     hopmla_error error = HOPMLA_ERROR_INIT;
@@ -79,6 +82,7 @@ void engine_make(engine *e, device *d, const trace *t, uint32_t layers, uint32_t
                    .contents = contents_make(layers),
                    .layers = layers,
                    .heads = heads,
+                   .format = format,
                    .max_batch = max_batch,
                    .max_append = chunk + max_batch,
                    .scale = 1.0f / sqrtf(HOPMLA_QK_DIM) };

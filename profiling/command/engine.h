@@ -16,6 +16,7 @@ typedef struct engine {
     contents contents;
     uint32_t layers;
     uint32_t heads;
+    int32_t format; /* HOPMLA_KV_BF16 or _BF16_NOPE */
     uint32_t max_batch;
     uint32_t max_append; /* tokens of a step */
     float scale;
@@ -34,7 +35,7 @@ typedef struct engine {
 } engine;
 
 /** @param max_kv  tokens of the longest row */
-void engine_make(engine *e, device *d, const trace *t, uint32_t layers, uint32_t heads, uint64_t pages,
+void engine_make(engine *e, device *d, const trace *t, int32_t format, uint32_t layers, uint32_t heads, uint64_t pages,
                  uint32_t max_batch, uint32_t chunk, uint64_t max_kv);
 void engine_free(engine *e);
 

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "numbers.h"
 
+#include "format.h"
+
 #include <math.h>
 #include <stdlib.h>
 
@@ -8,16 +10,17 @@ enum {
     VALUE_BYTES = 2
 };
 
-void work_add(work *w, uint32_t heads, uint32_t q_tokens, uint64_t kv_tokens)
+void work_add(work *w, int32_t format, uint32_t heads, uint32_t q_tokens, uint64_t kv_tokens)
 {
+    const uint32_t values = format_values(format);
     double pairs = 0.0;
     for (uint32_t j = 0; j < q_tokens; ++j) {
         uint64_t hidden = q_tokens - 1 - j;
         pairs += kv_tokens > hidden ? (double)(kv_tokens - hidden) : 0.0;
     }
-    w->flops += 2.0 * heads * pairs * (HOPMLA_QK_DIM + HOPMLA_LATENT_DIM);
-    w->bytes += (double)kv_tokens * HOPMLA_QK_DIM * VALUE_BYTES;
-    w->bytes += (double)q_tokens * heads * (HOPMLA_QK_DIM + HOPMLA_LATENT_DIM) * VALUE_BYTES;
+    w->flops += 2.0 * heads * pairs * (values + HOPMLA_LATENT_DIM);
+    w->bytes += (double)kv_tokens * values * VALUE_BYTES;
+    w->bytes += (double)q_tokens * heads * (values + HOPMLA_LATENT_DIM) * VALUE_BYTES;
 }
 
 double work_bound(work w, double bytes_per_second, double flops_per_second)

@@ -12,9 +12,10 @@ typedef struct work {
     double bytes;
 } work;
 
-/** Adds a batch row's work in one layer. FLOPs: 2 · (576 + 512) for every query row and cached token that it sees.
- * Bytes: the row's cached tokens read once, its queries and its outputs. */
-void work_add(work *w, uint32_t heads, uint32_t q_tokens, uint64_t kv_tokens);
+/** Adds a batch row's work in one layer, of a cache of HOPMLA_KV_* `format`. FLOPs: 2 · (576 + 512), without a rope part
+ * 2 · (512 + 512), for every query row and cached token that it sees. Bytes: the row's cached tokens read once, its
+ * queries and its outputs. */
+void work_add(work *w, int32_t format, uint32_t heads, uint32_t q_tokens, uint64_t kv_tokens);
 
 /** Seconds that the work takes at least: the longer of reading its bytes and computing its FLOPs. */
 double work_bound(work w, double bytes_per_second, double flops_per_second);

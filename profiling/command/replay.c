@@ -3,6 +3,7 @@
 
 #include "args.h"
 #include "dashboard.h"
+#include "format.h"
 #include "metrics.h"
 #include "profile.h"
 #include "pages_once.h"
@@ -16,6 +17,8 @@ typedef struct request {
     int32_t backend;
     uint64_t pages, layers, heads, limit, verify, max_batch, chunk, step_ms, seed;
     bool burst, no_ceilings, json;
+    const char *format_name;
+    int32_t format;      /* of that name */
     const char *metrics; /* where to serve them, or NULL */
 } request;
 
@@ -27,7 +30,7 @@ static uint64_t pages_for(uint64_t tokens)
 
 static uint64_t choose_pages(const request *q, const device *d, const trace *t)
 {
-    uint64_t least = pages_for(t->longest), page_bytes = HOPMLA_PAGE_TOKENS * HOPMLA_QK_DIM * 2 * q->layers;
+    uint64_t least = pages_for(t->longest), page_bytes = format_page_bytes(q->format) * q->layers;
     uint64_t pages = q->pages;
     if (pages == 0 && d->info.backend == HOPMLA_BACKEND_CUDA)
         pages = d->info.memory_bytes * 6 / 10 / page_bytes;
@@ -47,11 +50,11 @@ static void count_step(counters *c, pages_once *once, const engine *e, const sch
     uint64_t tokens = 0;
     for (uint32_t i = 0; i < b->count; ++i) {
         if (b->q_lens[i] > 0) {
-            work_add(&layer, e->heads, 1, b->first[i] + b->n_append[i]);
+            work_add(&layer, e->format, e->heads, 1, b->first[i] + b->n_append[i]);
             tokens += b->first[i] + b->n_append[i];
         }
     }
-    double shared = (double)(tokens - pages_once_tokens(once, b)) * HOPMLA_QK_DIM * 2;
+    double shared = (double)(tokens - pages_once_tokens(once, b)) * format_row_bytes(e->format);
     c->bytes_once += (layer.bytes - shared) * e->layers;
     c->step_us = must_grow(c->step_us, c->steps, &c->capacity, sizeof(*c->step_us));
     c->step_us[c->steps++] = 1e6 * seconds;
@@ -117,8 +120,8 @@ static int run(const request *q, const char *path)
     if (q->metrics != NULL || dashboard_wanted())
         profile_ask_totals();
     profile_open(&d, &ceilings);
-    engine_make(&e, &d, &t, (uint32_t)q->layers, (uint32_t)q->heads, pages, (uint32_t)q->max_batch, (uint32_t)q->chunk,
-                t.longest);
+    engine_make(&e, &d, &t, q->format, (uint32_t)q->layers, (uint32_t)q->heads, pages, (uint32_t)q->max_batch,
+                (uint32_t)q->chunk, t.longest);
     scheduler_make(&s, &t, e.pool, (uint32_t)q->max_batch, (uint32_t)q->chunk);
     metrics *m = q->metrics != NULL ? metrics_start(q->metrics, &d, e.pool, q->no_ceilings ? NULL : &ceilings) : NULL;
     profile_start();
@@ -146,6 +149,7 @@ int replay_main(int argc, char **argv)
     request q = { .backend = HOPMLA_BACKEND_AUTO,
                   .layers = 2,
                   .heads = 16,
+                  .format_name = "bf16",
                   .limit = UINT64_MAX,
                   .max_batch = 128,
                   .chunk = 8192,
@@ -157,6 +161,8 @@ int replay_main(int argc, char **argv)
           "of the pool (CUDA: 60% of the device's memory; CPU: 1024, or twice\nwhat the longest request needs)" },
         { OPTION_COUNT, "layers", "N", &q.layers, 1, 1024, "of the pool and the graphs (2)" },
         { OPTION_COUNT, "heads", "H", &q.heads, 1, 256, "query heads (16)" },
+        { OPTION_TEXT, "format", "NAME", &q.format_name, 0, 0,
+          "of the cache: bf16 (the default), or bf16-nope: without a rope part" },
         { OPTION_COUNT, "limit", "N", &q.limit, 1, UINT64_MAX, "requests of the trace to serve (all)" },
         { OPTION_COUNT, "verify", "K", &q.verify, 0, 4096, "rows a step to hold against the reference (0)" },
         { OPTION_COUNT, "max-batch", "N", &q.max_batch, 1, 4096, "requests that run at one time (128)" },
@@ -182,5 +188,7 @@ int replay_main(int argc, char **argv)
         "be checked. Exit status 0 only if every verified row is right and no page is lost."
     };
     const char *path = args_parse(&u, argc, argv);
+    if (!format_named(q.format_name, &q.format) || format_dtype(q.format) != HOPMLA_DTYPE_BF16)
+        die_usage("replay", "--format: '%s' is not one of bf16, bf16-nope", q.format_name);
     return run(&q, path);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "replay.h"
 
+#include "format.h"
 #include "json.h"
 
 #include <stdio.h>
@@ -28,6 +29,7 @@ static void print_json(const engine *e, const scheduler *s, const counters *c, c
     json_text(&w, "device", e->device->info.name);
     json_count(&w, "layers", e->layers);
     json_count(&w, "heads", e->heads);
+    json_text(&w, "format", format_name(e->format));
     json_count(&w, "requests", s->finished);
     json_count(&w, "prompt_tokens", s->prompt_tokens);
     json_count(&w, "reused_tokens", s->reused_tokens);
@@ -63,8 +65,8 @@ void replay_report(const engine *e, const scheduler *s, counters *c, bool json)
         return;
     }
     uint64_t prompts = s->prompt_tokens + s->reused_tokens;
-    printf("%-20s %s, %s, %u layers, %u heads\n", "device", e->device->info.name, device_backend(e->device),
-           (unsigned)e->layers, (unsigned)e->heads);
+    printf("%-20s %s, %s, %u layers, %u heads%s\n", "device", e->device->info.name, device_backend(e->device),
+           (unsigned)e->layers, (unsigned)e->heads, format_is_nope(e->format) ? ", no rope part" : "");
     printf("%-20s %llu\n", "requests", (unsigned long long)s->finished);
     printf("%-20s %llu appended, %llu more shared (%.0f%%)\n", "prompt tokens", (unsigned long long)s->prompt_tokens,
            (unsigned long long)s->reused_tokens, 100.0 * (double)s->reused_tokens / (double)prompts);

@@ -15,9 +15,8 @@ void world_make(world *w, check *c, uint64_t pages, uint64_t max_kv, uint32_t ro
     w->max_batch = s->batch + s->more_batch;
     w->source_tokens = source_tokens;
 
-    hopmla_pool_options pool = device_pool_options(s->layers, pages);
+    hopmla_pool_options pool = device_pool_options(shape_format(s), s->layers, pages);
     hopmla_pool_layout size = HOPMLA_POOL_LAYOUT_INIT;
-    pool.format = shape_format(s);
     EXPECT(hopmla_pool_query, context, &pool, &size);
     pool.storage = HOPMLA_STORAGE_CALLER;
     pool.memory_bytes = size.bytes;
