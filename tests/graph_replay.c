@@ -3,7 +3,7 @@
  * truncations, and releases on another thread while the step runs. Every row of every step is compared with a float64
  * reference, two steps late, so that the device always has work queued.
  *
- *     graph_replay [--backend cpu|cuda] [--steps N] [--seed S] [--heads H]
+ *     graph_replay [--backend cpu|cuda] [--steps N] [--seed S] [--heads H] [--format bf16|bf16-nope]
  *
  * Exit status 0: all rows right; 77: the backend is not here; 1: something is wrong. */
 #include <math.h>
@@ -26,11 +26,11 @@ enum {
     SOURCE = BATCH * CHUNK,
     LAG = 3,
     QK = HOPMLA_QK_DIM,
-    LATENT = HOPMLA_LATENT_DIM,
-    ROPE = HOPMLA_ROPE_DIM
+    LATENT = HOPMLA_LATENT_DIM
 };
 static const float SCALE = 0.0721688f;
 static uint32_t heads = 5; /* of this run: it decides which kernels do the work */
+static int rope = 1;       /* rows have a rope part; else what stands there here is for nobody */
 
 /* A live sequence and what its cache must hold. */
 struct mirror {
@@ -168,7 +168,7 @@ static void check_row(const struct expectation *e, uint32_t layer, uint32_t row,
     double top = -INFINITY, total = 0;
     for (uint32_t t = 0; t < n; t++) {
         double s = 0;
-        for (int d = 0; d < QK; d++) {
+        for (int d = 0; d < (rope ? QK : LATENT); d++) {
             s += (double)from_bf16(q[d]) * from_bf16(e->kv[row][layer][t][d]);
         }
         score[t] = s * SCALE;
@@ -354,14 +354,17 @@ static void capture(void)
     hopmla_append_args append = HOPMLA_APPEND_ARGS_INIT;
     hopmla_decode_args decode = HOPMLA_DECODE_ARGS_INIT;
     append.tokens = SOURCE;
-    append.latent_stride = append.rope_stride = QK;
+    append.latent_stride = QK;
+    append.rope_stride = rope ? QK : 0;
     decode.rows = ROWS;
     decode.softmax_scale = SCALE;
+    decode.q_token_stride = heads * QK;
+    decode.q_head_stride = QK;
     TRY(hopmla_graph_begin(w.context, w.stream, &error));
     for (uint32_t layer = 0; layer < LAYERS; layer++) {
         const uint16_t *source = w.source + (uint64_t)layer * SOURCE * QK;
         append.layer = decode.layer = layer;
-        TRY(hopmla_append(w.plan, &append, source, source + LATENT, w.stream, &error));
+        TRY(hopmla_append(w.plan, &append, source, rope ? source + LATENT : NULL, w.stream, &error));
         TRY(hopmla_decode(w.plan, &decode, w.q + (uint64_t)layer * ROWS * heads * QK, NULL,
                           w.out + (uint64_t)layer * ROWS * heads * LATENT, w.lse + (uint64_t)layer * ROWS * heads,
                           w.stream, &error));
@@ -384,7 +387,7 @@ static void set_up(int32_t backend)
     if (status != HOPMLA_OK) {
         die("context");
     }
-    po.format = HOPMLA_KV_BF16;
+    po.format = rope ? HOPMLA_KV_BF16 : HOPMLA_KV_BF16_NOPE;
     po.layers = LAYERS;
     po.pages = PAGES;
     TRY(hopmla_pool_create(w.context, &po, &w.pool, &error));
@@ -462,6 +465,8 @@ int main(int argc, char **argv)
             steps = strtol(argv[i + 1], NULL, 10);
         } else if (!strcmp(argv[i], "--heads")) {
             heads = (uint32_t)strtoul(argv[i + 1], NULL, 10);
+        } else if (!strcmp(argv[i], "--format")) {
+            rope = strcmp(argv[i + 1], "bf16-nope") != 0;
         } else if (!strcmp(argv[i], "--seed")) {
             w.random ^= strtoull(argv[i + 1], NULL, 10) * 0xD1342543DE82EF95u;
         }
