@@ -5,7 +5,8 @@
 //
 // A Context is a backend on a device, a Pool holds pages of 64 cached tokens and the sequences in it, a Plan runs an
 // engine's steps over them. A cached token is a row of 576 16-bit values, 512 of the latent and 64 of the rotary part;
-// a row of q has 576 a head, a row of the output 512.
+// a row of q has 576 a head, a row of the output 512. In the NoPE formats there is no rotary part: a token and a row of q
+// have 512.
 //
 // Goroutines may move between threads at any time: the library keeps nothing in a thread, and no call needs
 // runtime.LockOSThread. Close may be called in any order and more than once; what is used afterwards returns ErrClosed.
@@ -31,7 +32,7 @@ const (
 	PageTokens = C.HOPMLA_PAGE_TOKENS // tokens of a page
 	LatentDim  = C.HOPMLA_LATENT_DIM  // values of a token's latent part, and of a head's output
 	RopeDim    = C.HOPMLA_ROPE_DIM    // values of a token's rotary part
-	QKDim      = C.HOPMLA_QK_DIM      // values of a token, and of a head's query
+	QKDim      = C.HOPMLA_QK_DIM      // values of a token, and of a head's query; Format.QKDim for any format
 )
 
 // Version of the library in use, for example "0.1.0".

@@ -4,6 +4,7 @@ package hopmla
 
 import (
 	"context"
+	"errors"
 	"math"
 	"testing"
 	"time"
@@ -161,6 +162,56 @@ func TestSplitTensorsGiveTheSameBits(t *testing.T) {
 			t.Fatalf("value %d differs", i)
 		}
 	}
+}
+
+func TestCachesWithoutARopePart(t *testing.T) {
+	c, err := NewContext(ContextOptions{Backend: CPU, CPUThreads: 2})
+	must(t, err)
+	defer c.Close()
+	pool, err := c.NewPool(PoolOptions{Format: FP16NoPE, Layers: 1, Pages: 4})
+	must(t, err)
+	pool.Close()
+	pool, err = c.NewPool(PoolOptions{Format: BF16NoPE, Layers: 1, Pages: 4})
+	must(t, err)
+	defer pool.Close()
+	if layout, err := pool.Describe(); err != nil || layout.RowStride != 1024 || layout.Format.QKDim() != LatentDim {
+		t.Fatal(layout, err)
+	}
+	plan, err := pool.NewPlan(PlanOptions{MaxBatch: 1, Heads: heads, MaxKVTokens: 640})
+	must(t, err)
+	defer plan.Close()
+	seqs, rows, q := create(t, pool, 1), values(70*LatentDim, 5), values(heads*LatentDim, 6)
+	out, lse, back := make([]uint16, heads*LatentDim), make([]float32, heads), make([]uint16, 70*LatentDim)
+	wide := func(x []uint16) (out []uint16) { // with a rope part of zeros
+		for ; len(x) > 0; x = x[LatentDim:] {
+			out = append(append(out, x[:LatentDim]...), make([]uint16, RopeDim)...)
+		}
+		return out
+	}
+	must(t, pool.Reserve(seqs, []uint32{70}))
+	must(t, plan.Update(seqs, []uint32{70}, []uint32{1}, nil))
+	for _, err := range []error{plan.Append(0, rows, make([]uint16, 70*RopeDim)), plan.AppendRows(0, rows[8:]),
+		plan.DecodeSplit(0, scale, q, make([]uint16, heads*RopeDim), out, nil)} {
+		if !errors.Is(err, ErrArgument) {
+			t.Fatal(err)
+		}
+	}
+	for _, whole := range []bool{false, true} {
+		if whole {
+			must(t, plan.AppendRows(0, rows))
+		} else {
+			must(t, plan.Append(0, rows, nil))
+		}
+		must(t, plan.Decode(0, scale, q, out, lse))
+		expectRow(t, wide(q), wide(rows), out, lse)
+		must(t, plan.Gather(0, 0, 0, back))
+		for i := range back {
+			if back[i] != rows[i] {
+				t.Fatalf("gathered value %d differs", i)
+			}
+		}
+	}
+	must(t, plan.End(nil))
 }
 
 func TestForksShareAndPart(t *testing.T) {

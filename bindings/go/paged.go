@@ -17,7 +17,7 @@ type PagedDesc struct {
 	Pages            uint64 // in the arrays; larger or negative table entries are refused
 	TableStride      uint64 // entries between rows of the block table; 0: MaxKVTokens / 64 rounded up
 	LatentPageStride uint64 // packed: 64 rows
-	LatentRowStride  uint64 // packed: 1152 when rows hold the rope part too, else 1024
+	LatentRowStride  uint64 // packed: 1152 when rows hold a rope part too, else 1024
 	RopePageStride   uint64 // packed: 64 rows
 	RopeRowStride    uint64 // packed: 128
 }
@@ -51,7 +51,7 @@ func (d PagedDesc) raw() C.hopmla_paged_desc {
 
 // PagedTensors are the addresses of a paged decode: device memory, never Go's.
 type PagedTensors struct {
-	Latent         DevicePtr // pages of [64, 512] latent values, or of [64, 576] when Rope is 0
+	Latent         DevicePtr // pages of [64, 512] latent values, or of [64, 576] when Rope is 0 and the format has that part
 	Rope           DevicePtr // pages of [64, 64] rotary values, or 0
 	BlockTable     DevicePtr // [batch, TableStride] int32
 	Q, QRope       DevicePtr // as for Plan.DecodeDevice

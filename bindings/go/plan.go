@@ -225,7 +225,8 @@ func (p *Plan) withHost(call func(plan *C.hopmla_plan, stream C.hopmla_stream, s
 }
 
 // Append writes the step's new tokens into one layer of their pages: latent is [tokens, 512], rope [tokens, 64] and rotated
-// already, bits of the pool's format, row i for the i-th appended token in batch order. CPU.
+// already, bits of the pool's format, row i for the i-th appended token in batch order. rope is empty where the format has no
+// rope part. CPU.
 func (p *Plan) Append(layer int, latent, rope []uint16) error {
 	return p.appendHost(layer, C.int32_t(0), len(latent), len(rope), bits(latent), bits(rope))
 }
@@ -240,8 +241,11 @@ func (p *Plan) appendHost(layer int, dtype C.int32_t, latentLen, ropeLen int, la
 	if err := expectLen("latent", latentLen, tokens*LatentDim, "whole rows of 512"); err != nil {
 		return err
 	}
-	if err := expectLen("rope", ropeLen, tokens*RopeDim, "64 for each latent row"); err != nil {
+	if err := expectLen("rope", ropeLen, tokens*p.format.RopeDim(), "64 for each latent row, or none"); err != nil {
 		return err
+	}
+	if p.format.RopeDim() == 0 {
+		rope = nil
 	}
 	return p.withHost(func(plan *C.hopmla_plan, stream C.hopmla_stream, s *scratch) C.hopmla_status {
 		s.setAppend(AppendArgs{Layer: layer, Tokens: tokens}, p.dtype(dtype))
@@ -249,26 +253,32 @@ func (p *Plan) appendHost(layer int, dtype C.int32_t, latentLen, ropeLen int, la
 	})
 }
 
-// AppendRows is Append from whole rows [tokens, 576]: 512 latent then 64 rope values. CPU.
+// AppendRows is Append from whole rows [tokens, 576]: 512 latent then 64 rope values; [tokens, 512] without a rope part. CPU.
 func (p *Plan) AppendRows(layer int, rows []uint16) error {
-	tokens := len(rows) / QKDim
-	if err := expectLen("rows", len(rows), tokens*QKDim, "whole rows of 576"); err != nil {
+	width := p.format.QKDim()
+	tokens := len(rows) / width
+	if err := expectLen("rows", len(rows), tokens*width, "whole rows of the pool's format"); err != nil {
 		return err
 	}
-	rope := rows
-	if tokens > 0 {
-		rope = rows[LatentDim:]
+	args := AppendArgs{Layer: layer, Tokens: tokens, LatentStride: int64(width)}
+	var rope unsafe.Pointer
+	if p.format.RopeDim() > 0 {
+		args.RopeStride = int64(width)
+		rope = bits(rows)
+		if tokens > 0 {
+			rope = bits(rows[LatentDim:])
+		}
 	}
 	return p.withHost(func(plan *C.hopmla_plan, stream C.hopmla_stream, s *scratch) C.hopmla_status {
-		s.setAppend(AppendArgs{Layer: layer, Tokens: tokens, LatentStride: QKDim, RopeStride: QKDim}, p.dtype(0))
-		return C.hopmla_append(plan, &s.append, bits(rows), bits(rope), stream, &s.err)
+		s.setAppend(args, p.dtype(0))
+		return C.hopmla_append(plan, &s.append, bits(rows), rope, stream, &s.err)
 	})
 }
 
-// Decode is the attention of the step's query rows over one layer: q [rows, heads, 576], out [rows, heads, 512], lse [rows,
-// heads] or nil. Rows beyond the step's own are written as output 0 and an empty LSE. CPU.
+// Decode is the attention of the step's query rows over one layer: q [rows, heads, 576], without a rope part [rows, heads,
+// 512], out [rows, heads, 512], lse [rows, heads] or nil. Rows beyond the step's own are written as output 0 and an empty LSE. CPU.
 func (p *Plan) Decode(layer int, softmaxScale float32, q, out []uint16, lse []float32) error {
-	return p.decodeHost(layer, softmaxScale, q, QKDim, nil, out, lse)
+	return p.decodeHost(layer, softmaxScale, q, p.format.QKDim(), nil, out, lse)
 }
 
 // DecodeSplit is Decode with q [rows, heads, 512] and its rotated part qRope [rows, heads, 64] apart. CPU.
@@ -309,10 +319,12 @@ func (p *Plan) decodeHost(layer int, scale float32, q []uint16, qDim int, qRope,
 	})
 }
 
-// Gather copies cached rows of one batch row, from token first on, to out [tokens, 576]. CPU.
+// Gather copies cached rows of one batch row, from token first on, to out [tokens, 576], or [tokens, 512] without a rope
+// part. CPU.
 func (p *Plan) Gather(layer, row int, first uint64, out []uint16) error {
-	tokens := len(out) / QKDim
-	if err := expectLen("out", len(out), tokens*QKDim, "whole rows of 576"); err != nil {
+	width := p.format.QKDim()
+	tokens := len(out) / width
+	if err := expectLen("out", len(out), tokens*width, "whole rows of the pool's format"); err != nil {
 		return err
 	}
 	return p.withHost(func(plan *C.hopmla_plan, stream C.hopmla_stream, s *scratch) C.hopmla_status {
@@ -326,7 +338,7 @@ func (p *Plan) dtype(given C.int32_t) C.int32_t {
 	if given != 0 {
 		return given
 	}
-	if p.format == FP16 {
+	if p.format == FP16 || p.format == FP16NoPE {
 		return C.HOPMLA_DTYPE_FP16
 	}
 	return C.HOPMLA_DTYPE_BF16

@@ -21,7 +21,7 @@ type AppendArgs struct {
 	Dtype        Dtype
 	Tokens       int   // rows that the sources hold; rows beyond it are left out under graph replay
 	LatentStride int64 // between tokens; packed: 512
-	RopeStride   int64 // packed: 64
+	RopeStride   int64 // packed: 64; 0 without a rope part
 }
 
 func (s *scratch) setAppend(a AppendArgs, dtype C.int32_t) {
@@ -37,8 +37,8 @@ type DecodeArgs struct {
 	Layer          int
 	Rows           int     // query-token rows that the tensors hold; those beyond the step's get output 0 and an empty LSE
 	SoftmaxScale   float32 // factor on q·k before the softmax; no default, finite and > 0
-	QTokenStride   int64   // packed joint: heads × 576; packed split: heads × 512
-	QHeadStride    int64   // packed joint: 576; packed split: 512
+	QTokenStride   int64   // packed joint: heads × 576; packed split, or without a rope part: heads × 512
+	QHeadStride    int64   // packed joint: 576; packed split, or without a rope part: 512
 	QRTokenStride  int64   // split only; packed: heads × 64
 	QRHeadStride   int64   // split only; packed: 64
 	OutTokenStride int64   // packed: heads × 512
@@ -67,7 +67,7 @@ type GatherArgs struct {
 	Row    int    // of the batch
 	First  uint64 // token of the sequence
 	Count  uint64 // tokens
-	Stride int64  // of the destination between tokens, in elements; 0: packed, 576
+	Stride int64  // of the destination between tokens, in elements; 0: packed, 576, or 512 without a rope part
 }
 
 func (s *scratch) setGather(a GatherArgs) {
@@ -98,7 +98,7 @@ func (p *Plan) free(s *Stream) {
 
 // AppendDevice enqueues the writing of the step's new tokens into one layer of their pages. Recorded when the stream is
 // being captured. Addresses are of device memory, 16-byte aligned, that stays until the stream (and every launch of a graph
-// that records this) is past it. Never Go memory.
+// that records this) is past it; rope is 0 where the format has no rope part. Never Go memory.
 func (p *Plan) AppendDevice(args AppendArgs, latent, rope DevicePtr, s *Stream) error {
 	h, stream, err := p.useOn(s)
 	if err != nil {
@@ -112,7 +112,7 @@ func (p *Plan) AppendDevice(args AppendArgs, latent, rope DevicePtr, s *Stream) 
 }
 
 // DecodeDevice enqueues the attention of the step's query rows over one layer: q [rows, heads, 576], or with qRope [rows,
-// heads, 64] its first part [rows, heads, 512]; out [rows, heads, 512]; lse [rows, heads] float32 or 0. Two runs give the
+// heads, 64] its first part [rows, heads, 512], which is all of it without a rope part; out [rows, heads, 512]; lse [rows, heads] float32 or 0. Two runs give the
 // same bits. Recorded when the stream is being captured. Addresses as for AppendDevice (lse: 4-byte aligned).
 func (p *Plan) DecodeDevice(args DecodeArgs, q, qRope, out, lse DevicePtr, s *Stream) error {
 	h, stream, err := p.useOn(s)
@@ -126,7 +126,7 @@ func (p *Plan) DecodeDevice(args DecodeArgs, q, qRope, out, lse DevicePtr, s *St
 		C.uintptr_t(out), C.uintptr_t(lse), stream, &scratch.err))
 }
 
-// GatherDevice enqueues a copy of cached rows of one batch row to a dense array [count, 576]. Recorded when the stream is
+// GatherDevice enqueues a copy of cached rows of one batch row to a dense array [count, 576], or [count, 512]. Recorded when the stream is
 // being captured; rows beyond the sequence's length at replay are then written as 0. Address as for AppendDevice.
 func (p *Plan) GatherDevice(args GatherArgs, destination DevicePtr, s *Stream) error {
 	h, stream, err := p.useOn(s)

@@ -15,9 +15,24 @@ import (
 type Format int32
 
 const (
-	BF16 Format = C.HOPMLA_KV_BF16 // 512 latent then 64 rope values of bfloat16
-	FP16 Format = C.HOPMLA_KV_FP16 // the same of IEEE half precision
+	BF16     Format = C.HOPMLA_KV_BF16      // 512 latent then 64 rope values of bfloat16
+	FP16     Format = C.HOPMLA_KV_FP16      // the same of IEEE half precision
+	BF16NoPE Format = C.HOPMLA_KV_BF16_NOPE // 512 latent values of bfloat16, no rope part
+	FP16NoPE Format = C.HOPMLA_KV_FP16_NOPE // the same of IEEE half precision
 )
+
+// RopeDim is how many values a token's rotary part has: 64, or 0.
+func (f Format) RopeDim() int {
+	if f == BF16NoPE || f == FP16NoPE {
+		return 0
+	}
+	return RopeDim
+}
+
+// QKDim is how many values a token has, and a head's query: 576, or 512 without a rope part.
+func (f Format) QKDim() int {
+	return LatentDim + f.RopeDim()
+}
 
 // PoolOptions say what a pool is made of.
 type PoolOptions struct {

@@ -242,7 +242,7 @@ impl Server {
             // SAFETY: the buffers hold that many rows, and are read and written again only after the stream is past this:
             // `write` and `read` wait for it.
             unsafe {
-                step.enqueue_append(&append, self.rows.ptr(), self.rows.ptr().add(LATENT_DIM))?;
+                step.enqueue_append(&append, self.rows.ptr(), Some(self.rows.ptr().add(LATENT_DIM)))?;
                 step.enqueue_decode(&decode, self.q.ptr(), None, self.out.ptr(), None)?;
             }
             let mut out = vec![Bf16(0); q_rows as usize * HEADS * LATENT_DIM];

@@ -16,7 +16,7 @@
 use crate::batch::{count, expect_len};
 use crate::{
     AppendArgs, Backend, Context, ContextOptions, DecodeArgs, DevicePtr, Element, Error, GatherArgs, Result, Source,
-    Status, Step, Stream, LATENT_DIM, QK_DIM, ROPE_DIM,
+    Status, Step, Stream, LATENT_DIM, ROPE_DIM,
 };
 use ::cudarc::driver::{
     sys::CUstreamCaptureStatus, CudaContext, CudaSlice, CudaStream, CudaView, CudaViewMut, DevicePtr as Read,
@@ -96,7 +96,8 @@ impl Step<'_> {
         }
     }
 
-    /// CUDA. As [`append`](Step::append), from device memory: `latent` is `[tokens, 512]`, `rope` `[tokens, 64]`.
+    /// CUDA. As [`append`](Step::append), from device memory: `latent` is `[tokens, 512]`, `rope` `[tokens, 64]`. For pools
+    /// without a rope part there is [`append_rows_cuda`](Step::append_rows_cuda).
     pub fn append_cuda<S: Source>(
         &mut self,
         layer: u32,
@@ -111,19 +112,20 @@ impl Step<'_> {
         let (latent, _latent) = read(latent, &stream, "latent")?;
         let (rope, _rope) = read(rope, &stream, "rope")?;
         // SAFETY: that many rows of this context's memory, which the guards keep until the stream is past the call.
-        unsafe { self.enqueue_append::<S>(&args, latent, rope) }
+        unsafe { self.enqueue_append::<S>(&args, latent, Some(rope)) }
     }
 
-    /// CUDA. As [`append_rows`](Step::append_rows), from device memory: whole rows `[tokens, 576]`.
+    /// CUDA. As [`append_rows`](Step::append_rows), from device memory: whole rows `[tokens, 576]`, or
+    /// `[tokens, 512]`.
     pub fn append_rows_cuda<S: Source>(&mut self, layer: u32, rows: &impl CudaRead<S>) -> Result<()> {
         let stream = self.cuda_stream()?;
-        let tokens = rows.len() / QK_DIM;
-        expect_len("rows", rows.len(), tokens * QK_DIM, "whole rows of 576")?;
-        let stride = QK_DIM as i64;
-        let args = AppendArgs { layer, tokens: tokens as u64, latent_stride: stride, rope_stride: stride };
+        let format = self.format();
+        let tokens = rows.len() / format.qk_dim();
+        expect_len("rows", rows.len(), tokens * format.qk_dim(), format.row())?;
+        let args = AppendArgs::of_rows(layer, tokens, format);
         let (rows, _rows) = read::<S>(rows, &stream, "rows")?;
         // SAFETY: as in `append_cuda`; the rope part of a row starts 512 elements on.
-        unsafe { self.enqueue_append(&args, rows, rows.add(LATENT_DIM)) }
+        unsafe { self.enqueue_append(&args, rows, (format.rope_dim() > 0).then(|| rows.add(LATENT_DIM))) }
     }
 
     /// CUDA. As [`decode`](Step::decode), over device memory.
@@ -135,7 +137,7 @@ impl Step<'_> {
         out: &mut impl CudaWrite<T>,
         lse: Option<&mut CudaViewMut<'_, f32>>,
     ) -> Result<()> {
-        self.decode_device(layer, softmax_scale, (q, QK_DIM), None::<&CudaSlice<T>>, out, lse)
+        self.decode_device(layer, softmax_scale, (q, self.format().qk_dim()), None::<&CudaSlice<T>>, out, lse)
     }
 
     /// CUDA. As [`decode_split`](Step::decode_split), over device memory.
@@ -192,11 +194,11 @@ impl Step<'_> {
         out: &mut impl CudaWrite<T>,
     ) -> Result<()> {
         let stream = self.cuda_stream()?;
-        let n = tokens.end.saturating_sub(tokens.start);
-        if n > (usize::MAX / QK_DIM) as u64 {
+        let (n, format) = (tokens.end.saturating_sub(tokens.start), self.format());
+        if n > (usize::MAX / format.qk_dim()) as u64 {
             return Err(Error::new(Status::Range, format!("{} tokens are more than a sequence holds", n)));
         }
-        expect_len("out", out.len(), n as usize * QK_DIM, "576 for each token")?;
+        expect_len("out", out.len(), n as usize * format.qk_dim(), format.row())?;
         let args = GatherArgs { layer, row, first: tokens.start, count: n, stride: 0 };
         let (out, _out) = write::<T>(out, &stream, "out")?;
         // SAFETY: as in `decode_device`.

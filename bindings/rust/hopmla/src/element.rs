@@ -20,7 +20,7 @@ pub trait Source: Plain {
 /// Element type of a pool: bfloat16 or IEEE half precision. Sealed. With the feature `half` its `bf16` and `f16` are
 /// elements too.
 pub trait Element: Source {
-    /// The format of pools that hold it.
+    /// The format of pools that hold it, with a rope part. It is the element of pools without one, too.
     const FORMAT: KvFormat;
 }
 

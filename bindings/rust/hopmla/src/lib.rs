@@ -85,7 +85,7 @@ pub const PAGE_TOKENS: usize = sys::HOPMLA_PAGE_TOKENS as usize;
 pub const LATENT_DIM: usize = sys::HOPMLA_LATENT_DIM as usize;
 /// Values of a cached token's rotary part.
 pub const ROPE_DIM: usize = sys::HOPMLA_ROPE_DIM as usize;
-/// Values of a cached token, and of a head's query.
+/// Values of a cached token, and of a head's query; [`KvFormat::qk_dim`] for any format.
 pub const QK_DIM: usize = sys::HOPMLA_QK_DIM as usize;
 
 /// Version of the library in use: major, minor, patch. May be called from any thread.

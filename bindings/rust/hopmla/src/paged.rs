@@ -30,7 +30,7 @@ pub struct PagedDesc {
     pub table_stride: u64,
     /// Between pages of latent rows; packed: 64 rows.
     pub latent_page_stride: u64,
-    /// Between latent rows; packed: 1152 when they hold the rope part too, else 1024.
+    /// Between latent rows; packed: 1152 when they hold a rope part too, else 1024.
     pub latent_row_stride: u64,
     /// Between pages of rope rows; packed: 64 rows.
     pub rope_page_stride: u64,
@@ -165,9 +165,9 @@ impl PagedDesc {
 /// Arrays of a paged cache of the caller's.
 #[derive(Clone, Copy, Debug)]
 pub struct PagedCache<T> {
-    /// Pages of `[64, 512]` latent values, or of `[64, 576]` when there is no `rope`.
+    /// Pages of `[64, 512]` latent values, or of `[64, 576]` when there is no `rope` and the format has that part.
     pub latent: DevicePtr<T>,
-    /// Pages of `[64, 64]` rotary values.
+    /// Pages of `[64, 64]` rotary values; none where the format has no rope part.
     pub rope: Option<DevicePtr<T>>,
     /// `[batch, table_stride]` page ids.
     pub block_table: DevicePtr<i32>,

@@ -4,7 +4,9 @@
 use crate::batch::{count, expect_len};
 use crate::error::call;
 use crate::stream::StreamInner;
-use crate::{callback, sys, DevicePtr, Element, Error, PlanTables, Pool, Result, SeqId, Source, Status, Step, Stream};
+use crate::{
+    callback, sys, DevicePtr, Element, Error, KvFormat, PlanTables, Pool, Result, SeqId, Source, Status, Step, Stream,
+};
 use std::cell::Cell;
 use std::ffi::c_void;
 use std::fmt;
@@ -125,8 +127,17 @@ pub struct AppendArgs {
     pub tokens: u64,
     /// Between latent rows; packed: 512.
     pub latent_stride: i64,
-    /// Between rope rows; packed: 64.
+    /// Between rope rows; packed: 64. 0 where there are none.
     pub rope_stride: i64,
+}
+
+impl AppendArgs {
+    /// Whole rows of a pool of that format, one after the other.
+    pub(crate) fn of_rows(layer: u32, tokens: usize, format: KvFormat) -> AppendArgs {
+        let stride = format.qk_dim() as i64;
+        let rope_stride = if format.rope_dim() > 0 { stride } else { 0 };
+        AppendArgs { layer, tokens: tokens as u64, latent_stride: stride, rope_stride }
+    }
 }
 
 /// Shapes and strides of a decode, for [`Plan::enqueue_decode`].
@@ -138,9 +149,9 @@ pub struct DecodeArgs {
     pub rows: u32,
     /// Factor on q·k before the softmax; no default, finite and > 0.
     pub softmax_scale: f32,
-    /// Of q: packed joint heads × 576 and 576, packed split heads × 512 and 512.
+    /// Of q: packed joint heads × 576 and 576; packed split, and without a rope part, heads × 512 and 512.
     pub q: Strides,
-    /// Of the rotated part of a split q; packed: heads × 64 and 64.
+    /// Of the rotated part of a split q; packed: heads × 64 and 64. 0 without a rope part.
     pub q_rope: Strides,
     /// Of the output; packed: heads × 512 and 512.
     pub out: Strides,
@@ -183,7 +194,7 @@ pub struct GatherArgs {
     pub first: u64,
     /// Tokens.
     pub count: u64,
-    /// Of the destination between tokens, in elements; 0: packed, 576.
+    /// Of the destination between tokens, in elements; 0: packed, 576, or 512 without a rope part.
     pub stride: i64,
 }
 
@@ -308,18 +319,19 @@ impl Plan {
     ///
     /// # Safety
     ///
-    /// `latent` and `rope` are addresses of `args.tokens` rows with their strides, 16-byte aligned, in memory of the
-    /// context's device. They stay alive and unwritten until the stream (and every launch of a graph that records this)
+    /// `latent` and `rope` (`None` where the pool's format has no rope part) are addresses of `args.tokens` rows with their
+    /// strides, 16-byte aligned, in memory of the context's device. They stay alive and unwritten until the stream (and every launch of a graph that records this)
     /// is past it. Outside a capture a step of this plan is open on the stream.
     pub unsafe fn enqueue_append<S: Source>(
         &mut self,
         args: &AppendArgs,
         latent: DevicePtr<S>,
-        rope: DevicePtr<S>,
+        rope: Option<DevicePtr<S>>,
         stream: &Stream,
     ) -> Result<()> {
+        let rope = rope.map_or(ptr::null(), |p| p.as_ptr() as *const c_void);
         // SAFETY: the caller's promise.
-        unsafe { self.append_raw(args, S::DTYPE, latent.as_ptr(), rope.as_ptr(), stream) }
+        unsafe { self.append_raw(args, S::DTYPE, latent.as_ptr(), rope, stream) }
     }
 
     /// # Safety
@@ -347,7 +359,7 @@ impl Plan {
     }
 
     /// Enqueues the attention of the step's query rows over one layer: `q` is `[rows, heads, 576]`, or with `q_rope`
-    /// (`[rows, heads, 64]`, the rotated part) `[rows, heads, 512]`; `out` is `[rows, heads, 512]`, `lse`
+    /// (`[rows, heads, 64]`, the rotated part) or where the pool has no rope part `[rows, heads, 512]`; `out` is `[rows, heads, 512]`, `lse`
     /// `[rows, heads]`. Two runs give the same bits. Recorded when the stream is being captured.
     ///
     /// # Safety
@@ -389,8 +401,8 @@ impl Plan {
         call(|error| unsafe { sys::hopmla_decode(self.raw(), &raw, q, q_rope, out, lse, stream.raw(), error) })
     }
 
-    /// Enqueues a copy of cached rows of one batch row to a dense array `[count, 576]`. Recorded when the stream is being
-    /// captured; rows beyond the sequence's length at replay are then written as 0.
+    /// Enqueues a copy of cached rows of one batch row to a dense array `[count, 576]`, or `[count, 512]`. Recorded when the stream
+    /// is being captured; rows beyond the sequence's length at replay are then written as 0.
     ///
     /// # Safety
     ///
@@ -431,7 +443,7 @@ impl Plan {
     }
 
     pub(crate) fn expect_format<T: Element>(&self) -> Result<()> {
-        if T::FORMAT == self.pool.format() {
+        if T::FORMAT == self.pool.format().with_rope() {
             return Ok(());
         }
         let message = format!("tensors are {:?}, the pool is {:?}", T::FORMAT, self.pool.format());

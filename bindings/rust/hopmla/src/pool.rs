@@ -4,6 +4,7 @@
 use crate::batch::{count, expect_len};
 use crate::error::call;
 use crate::{callback, sys, Context, Error, PoolLayout, PoolStats, Result, SeqId, SeqInfo, Sequence, Status};
+use crate::{LATENT_DIM, ROPE_DIM};
 use std::ffi::c_void;
 use std::fmt;
 use std::mem::size_of;
@@ -18,6 +19,10 @@ pub enum KvFormat {
     Bf16,
     /// The same of IEEE half precision.
     Fp16,
+    /// 512 latent values of bfloat16, no rope part.
+    Bf16Nope,
+    /// The same of IEEE half precision.
+    Fp16Nope,
 }
 
 impl KvFormat {
@@ -25,6 +30,38 @@ impl KvFormat {
         match self {
             KvFormat::Bf16 => sys::HOPMLA_KV_BF16,
             KvFormat::Fp16 => sys::HOPMLA_KV_FP16,
+            KvFormat::Bf16Nope => sys::HOPMLA_KV_BF16_NOPE,
+            KvFormat::Fp16Nope => sys::HOPMLA_KV_FP16_NOPE,
+        }
+    }
+
+    /// Values of a token's rope part: 64, or 0.
+    pub fn rope_dim(self) -> usize {
+        match self {
+            KvFormat::Bf16 | KvFormat::Fp16 => ROPE_DIM,
+            KvFormat::Bf16Nope | KvFormat::Fp16Nope => 0,
+        }
+    }
+
+    /// Values of a token, and of a head's query: 576, or 512 without a rope part.
+    pub fn qk_dim(self) -> usize {
+        LATENT_DIM + self.rope_dim()
+    }
+
+    /// The format of the same element type with a rope part.
+    pub(crate) fn with_rope(self) -> KvFormat {
+        match self {
+            KvFormat::Bf16 | KvFormat::Bf16Nope => KvFormat::Bf16,
+            KvFormat::Fp16 | KvFormat::Fp16Nope => KvFormat::Fp16,
+        }
+    }
+
+    /// How long a row is, in words.
+    pub(crate) fn row(self) -> &'static str {
+        if self.rope_dim() > 0 {
+            "576 for each token"
+        } else {
+            "512 for each token"
         }
     }
 }

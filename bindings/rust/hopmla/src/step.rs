@@ -3,8 +3,8 @@
 
 use crate::batch::{count, expect_len};
 use crate::{
-    AppendArgs, Backend, DecodeArgs, DevicePtr, Element, Error, GatherArgs, Plan, Result, SeqId, Source, Status,
-    Stream, LATENT_DIM, QK_DIM, ROPE_DIM,
+    AppendArgs, Backend, DecodeArgs, DevicePtr, Element, Error, GatherArgs, KvFormat, Plan, Result, SeqId, Source,
+    Status, Stream, LATENT_DIM, ROPE_DIM,
 };
 use std::ffi::c_void;
 use std::mem::size_of;
@@ -35,6 +35,10 @@ impl<'p> Step<'p> {
 
     pub(crate) fn plan_raw(&self) -> *mut crate::sys::hopmla_plan {
         self.plan.raw()
+    }
+
+    pub(crate) fn format(&self) -> KvFormat {
+        self.plan.pool().format()
     }
 
     #[cfg(feature = "cudarc")]
@@ -68,31 +72,35 @@ impl<'p> Step<'p> {
     }
 
     /// CPU. Writes the step's new tokens into one layer of their pages: `latent` is `[tokens, 512]`, `rope` `[tokens, 64]`
-    /// and rotated already, row i for the i-th appended token in batch order.
+    /// and rotated already, row i for the i-th appended token in batch order. `rope` is empty where the pool's format has
+    /// no rope part.
     pub fn append<S: Source>(&mut self, layer: u32, latent: &[S], rope: &[S]) -> Result<()> {
         self.expect_host()?;
         let tokens = latent.len() / LATENT_DIM;
         expect_len("latent", latent.len(), tokens * LATENT_DIM, "whole rows of 512")?;
-        expect_len("rope", rope.len(), tokens * ROPE_DIM, "64 for each latent row")?;
+        let rope_dim = self.format().rope_dim();
+        expect_len("rope", rope.len(), tokens * rope_dim, "64 for each latent row, or none")?;
         let args = AppendArgs { layer, tokens: tokens as u64, ..AppendArgs::default() };
+        let rope = if rope_dim > 0 { rope.as_ptr().cast() } else { ptr::null() };
         // SAFETY: the slices have that many rows, nothing is kept after the call, and the step is open.
-        unsafe { self.plan.append_raw(&args, S::DTYPE, latent.as_ptr().cast(), rope.as_ptr().cast(), self.stream) }
+        unsafe { self.plan.append_raw(&args, S::DTYPE, latent.as_ptr().cast(), rope, self.stream) }
     }
 
-    /// CPU. As [`append`](Step::append), from whole rows `[tokens, 576]`: 512 latent then 64 rope values.
+    /// CPU. As [`append`](Step::append), from whole rows `[tokens, 576]`: 512 latent then 64 rope values; without a rope
+    /// part `[tokens, 512]`.
     pub fn append_rows<S: Source>(&mut self, layer: u32, rows: &[S]) -> Result<()> {
         self.expect_host()?;
-        let tokens = rows.len() / QK_DIM;
-        expect_len("rows", rows.len(), tokens * QK_DIM, "whole rows of 576")?;
-        let stride = QK_DIM as i64;
-        let args = AppendArgs { layer, tokens: tokens as u64, latent_stride: stride, rope_stride: stride };
-        let rope = rows.get(LATENT_DIM..).unwrap_or(rows);
+        let format = self.format();
+        let tokens = rows.len() / format.qk_dim();
+        expect_len("rows", rows.len(), tokens * format.qk_dim(), format.row())?;
+        let (args, has_rope) = (AppendArgs::of_rows(layer, tokens, format), format.rope_dim() > 0);
+        let rope = if has_rope { rows.get(LATENT_DIM..).unwrap_or(rows).as_ptr().cast() } else { ptr::null() };
         // SAFETY: as in `append`; the rope part of a row starts 512 elements on.
-        unsafe { self.plan.append_raw(&args, S::DTYPE, rows.as_ptr().cast(), rope.as_ptr().cast(), self.stream) }
+        unsafe { self.plan.append_raw(&args, S::DTYPE, rows.as_ptr().cast(), rope, self.stream) }
     }
 
-    /// CPU. Attention of the step's query rows over one layer: `q` `[rows, heads, 576]`, `out` `[rows, heads, 512]`, `lse`
-    /// `[rows, heads]`. Rows beyond the step's own are written as output 0 and an empty LSE.
+    /// CPU. Attention of the step's query rows over one layer: `q` `[rows, heads, 576]`, without a rope part `[rows, heads,
+    /// 512]`, `out` `[rows, heads, 512]`, `lse` `[rows, heads]`. Rows beyond the step's own are written as output 0 and an empty LSE.
     pub fn decode<T: Element>(
         &mut self,
         layer: u32,
@@ -101,7 +109,7 @@ impl<'p> Step<'p> {
         out: &mut [T],
         lse: Option<&mut [f32]>,
     ) -> Result<()> {
-        self.decode_slices(layer, softmax_scale, (q, QK_DIM), None, out, lse)
+        self.decode_slices(layer, softmax_scale, (q, self.format().qk_dim()), None, out, lse)
     }
 
     /// CPU. As [`decode`](Step::decode), with `q` `[rows, heads, 512]` and its rotated part `[rows, heads, 64]` apart.
@@ -146,15 +154,15 @@ impl<'p> Step<'p> {
         unsafe { self.plan.decode_raw(&args, q.as_ptr().cast(), q_rope, out.as_mut_ptr().cast(), lse, self.stream) }
     }
 
-    /// CPU. Copies cached rows of one batch row to `out`, `[tokens.len(), 576]`.
+    /// CPU. Copies cached rows of one batch row to `out`, `[tokens.len(), 576]`, or `[tokens.len(), 512]`.
     pub fn gather<T: Element>(&mut self, layer: u32, row: u32, tokens: Range<u64>, out: &mut [T]) -> Result<()> {
         self.expect_host()?;
         self.plan.expect_format::<T>()?;
-        let n = tokens.end.saturating_sub(tokens.start);
-        if n > (usize::MAX / QK_DIM / size_of::<T>()) as u64 {
+        let (n, format) = (tokens.end.saturating_sub(tokens.start), self.format());
+        if n > (usize::MAX / format.qk_dim() / size_of::<T>()) as u64 {
             return Err(Error::new(Status::Range, format!("{} tokens are more than a sequence holds", n)));
         }
-        expect_len("out", out.len(), n as usize * QK_DIM, "576 for each token")?;
+        expect_len("out", out.len(), n as usize * format.qk_dim(), format.row())?;
         let args = GatherArgs { layer, row, first: tokens.start, count: n, stride: 0 };
         // SAFETY: the slice has that many packed rows, nothing is kept after the call, and the step is open.
         unsafe { self.plan.gather_raw(&args, out.as_mut_ptr().cast(), self.stream) }
@@ -169,7 +177,7 @@ impl<'p> Step<'p> {
         &mut self,
         args: &AppendArgs,
         latent: DevicePtr<S>,
-        rope: DevicePtr<S>,
+        rope: Option<DevicePtr<S>>,
     ) -> Result<()> {
         // SAFETY: the caller's promise, and the step is open.
         unsafe { self.plan.enqueue_append(args, latent, rope, self.stream) }

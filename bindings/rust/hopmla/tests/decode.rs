@@ -65,6 +65,43 @@ fn split_tensors_and_f32_sources_give_the_same_bits() {
 }
 
 #[test]
+fn caches_without_a_rope_part() {
+    let format = KvFormat::Bf16Nope;
+    assert_eq!((format.rope_dim(), format.qk_dim()), (0, LATENT_DIM));
+    let context = ContextOptions::new(Backend::Cpu).cpu_threads(2).create().unwrap();
+    let stream = Stream::default_of(&context);
+    let pool = Pool::new(&context, &PoolOptions::new(format, 1, 4)).unwrap();
+    assert_eq!(pool.describe().unwrap().row_stride, 1024);
+    let mut plan = Plan::new(&pool, &PlanOptions::new(1, HEADS as u32, 640)).unwrap();
+    let seq = pool.create_sequence().unwrap();
+    let (rows, q) = (values(70 * LATENT_DIM, 5), values(HEADS * LATENT_DIM, 6));
+    let (mut out, mut lse) = (vec![Bf16(0); HEADS * LATENT_DIM], vec![0f32; HEADS]);
+    let mut back = vec![Bf16(0); rows.len()];
+    seq.reserve(70).unwrap();
+    let mut step = plan.begin(&[seq.id()], &[70], &[1], &stream).unwrap();
+    let (rope, wrong) = (values(70 * ROPE_DIM, 7), values(HEADS * ROPE_DIM, 8));
+    assert_eq!(step.append(0, &rows, &rope).unwrap_err().status(), Status::Argument);
+    assert_eq!(step.append_rows(0, &rows[8..]).unwrap_err().status(), Status::Argument);
+    assert_eq!(step.decode_split(0, SCALE, &q, &wrong, &mut out, None).unwrap_err().status(), Status::Argument);
+    for whole in [false, true] {
+        if whole {
+            step.append_rows(0, &rows).unwrap();
+        } else {
+            step.append(0, &rows, &[]).unwrap();
+        }
+        step.decode(0, SCALE, &q, &mut out, Some(&mut lse)).unwrap();
+        /* The same as with a rope part of zeros. */
+        let wide = |x: &[Bf16]| -> Vec<Bf16> {
+            x.chunks(LATENT_DIM).flat_map(|row| [row, &[Bf16(0); ROPE_DIM]].concat()).collect()
+        };
+        expect_row(&wide(&q), &wide(&rows), &out, &lse);
+        step.gather(0, 0, 0..70, &mut back).unwrap();
+        assert_eq!(back, rows);
+    }
+    step.end().unwrap();
+}
+
+#[test]
 fn forks_share_pages_and_part() {
     let (context, pool, mut plan) = world(16);
     let stream = Stream::default_of(&context);
@@ -110,7 +147,7 @@ fn a_graph_replays_over_device_memory() {
     stream.begin_capture().unwrap();
     // SAFETY: the buffers and the plan outlive the graph, and only this thread uses them.
     unsafe {
-        plan.enqueue_append(&append, source.ptr(), source.ptr().add(LATENT_DIM), &stream).unwrap();
+        plan.enqueue_append(&append, source.ptr(), Some(source.ptr().add(LATENT_DIM)), &stream).unwrap();
         let args = DecodeArgs::new(0, 8, SCALE);
         plan.enqueue_decode(&args, q.ptr(), None, out.ptr(), Some(lse.ptr()), &stream).unwrap();
     }

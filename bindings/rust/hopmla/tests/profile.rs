@@ -96,7 +96,7 @@ fn a_noted_launch_is_one_record() {
     let args = AppendArgs { tokens: 1, latent_stride: 576, rope_stride: 576, ..AppendArgs::default() };
     stream.begin_capture().unwrap();
     // SAFETY: the buffer outlives the graph.
-    unsafe { plan.enqueue_append(&args, source.ptr(), source.ptr().add(LATENT_DIM), &stream).unwrap() };
+    unsafe { plan.enqueue_append(&args, source.ptr(), Some(source.ptr().add(LATENT_DIM)), &stream).unwrap() };
     let graph = stream.end_capture().unwrap();
     profiler.start().unwrap();
     let seq = pool.create_sequence().unwrap();
