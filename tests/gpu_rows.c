@@ -69,11 +69,11 @@ static void compare_pages(fixture *f, const char *what)
     compare(f->pages, f->pages_now, f->kv.layers * f->kv.layer_stride, what);
 }
 
-static void set_up(fixture *f)
+static void set_up(fixture *f, int32_t format)
 {
     memset(f, 0, sizeof(*f));
     MUST(stream_create, &f->stream, &gpu_error);
-    f->kv = gpu_make_kv(LAYERS, PAGES, HOPMLA_KV_BF16);
+    f->kv = gpu_make_kv(LAYERS, PAGES, format);
     f->envelope = (hm_envelope){ .max_batch = MAX_BATCH, .max_kv_tokens = TABLE_STRIDE * 64ull };
     gpu_make_tables(MAX_BATCH, TABLE_STRIDE, &f->memory, &f->tables);
     gpu_make_staging(MAX_BATCH, MAX_BATCH * TABLE_STRIDE, MAX_BATCH, &f->staging);
@@ -170,20 +170,21 @@ static uint16_t to_element(const void *source, uint64_t index, int32_t dtype, in
         return ((const uint16_t *)source)[index];
     }
     float value = ((const float *)source)[index];
-    return format == HOPMLA_KV_BF16 ? gpu_bf16(value) : gpu_fp16(value);
+    return hm_format_dtype(format) == HOPMLA_DTYPE_BF16 ? gpu_bf16(value) : gpu_fp16(value);
 }
 
 /* The same on the host. */
 static void append_here(fixture *f, const hm_append *append, const void *latent, const void *rope)
 {
     const gpu_staging *s = &f->staging;
+    const uint32_t width = hm_format_qk(f->kv.format);
     for (uint32_t row = 0; row < s->header->count; row++) {
         for (int32_t i = s->append_starts[row]; i < s->append_starts[row + 1] && i < (int32_t)append->tokens; i++) {
             uint32_t place = (uint32_t)(s->kv_lens[row] - s->append_starts[row + 1] + i);
             uint64_t page = (uint64_t)f->block_table[row * TABLE_STRIDE + place / 64];
             uint16_t *to = f->pages + (append->layer * f->kv.layer_stride + page * f->kv.latent_page_stride) / 2 +
-                           place % 64 * 576;
-            for (uint32_t j = 0; j < 576; j++) {
+                           place % 64 * width;
+            for (uint32_t j = 0; j < width; j++) {
                 to[j] =
                     j < 512
                         ? to_element(latent, (uint64_t)(i * append->latent_stride) + j, append->dtype, f->kv.format)
@@ -211,6 +212,7 @@ static void fill_floats(float *values, uint64_t count)
 
 static void check_append(fixture *f, int32_t dtype, uint64_t tokens, int replay, const char *what)
 {
+    const int has_rope = hm_format_rope(f->kv.format) > 0;
     uint64_t width = dtype == HOPMLA_DTYPE_FP32 ? 4 : 2;
     uint64_t latent_bytes = tokens * LATENT_STRIDE * width, rope_bytes = tokens * ROPE_STRIDE * width;
     void *latent = malloc(latent_bytes), *rope = malloc(rope_bytes);
@@ -223,9 +225,9 @@ static void check_append(fixture *f, int32_t dtype, uint64_t tokens, int replay,
     }
     hm_append append = {
         .latent = gpu_upload(latent, latent_bytes, f->stream),
-        .rope = gpu_upload(rope, rope_bytes, f->stream),
+        .rope = has_rope ? gpu_upload(rope, rope_bytes, f->stream) : NULL,
         .latent_stride = LATENT_STRIDE,
-        .rope_stride = ROPE_STRIDE,
+        .rope_stride = has_rope ? ROPE_STRIDE : 0,
         .tokens = tokens,
         .layer = 1,
         .dtype = dtype,
@@ -246,7 +248,9 @@ static void check_append(fixture *f, int32_t dtype, uint64_t tokens, int replay,
     append_here(f, &append, latent, rope);
     compare_pages(f, what);
     gpu_release((void *)(uintptr_t)append.latent, latent_bytes);
-    gpu_release((void *)(uintptr_t)append.rope, rope_bytes);
+    if (has_rope) {
+        gpu_release((void *)(uintptr_t)append.rope, rope_bytes);
+    }
     free(latent);
     free(rope);
 }
@@ -254,6 +258,7 @@ static void check_append(fixture *f, int32_t dtype, uint64_t tokens, int replay,
 static void check_gather(fixture *f, uint32_t row, uint64_t first, uint64_t count, const char *what)
 {
     const int64_t stride = 584;
+    const uint64_t row_bytes = hm_format_row_bytes(f->kv.format);
     uint64_t bytes = count * stride * 2;
     uint16_t *expected = malloc(bytes), *found = malloc(bytes);
     memset(expected, 0x77, bytes);
@@ -261,10 +266,11 @@ static void check_gather(fixture *f, uint32_t row, uint64_t first, uint64_t coun
     uint64_t length = row < f->staging.header->count ? (uint64_t)f->staging.kv_lens[row] : 0;
     for (uint64_t i = 0; i < count; i++) {
         uint64_t place = first + i;
-        memset(&expected[i * stride], 0, 1152);
+        memset(&expected[i * stride], 0, row_bytes);
         if (place < length) {
             uint64_t page = (uint64_t)f->block_table[row * TABLE_STRIDE + place / 64];
-            memcpy(&expected[i * stride], f->pages + (page * f->kv.latent_page_stride) / 2 + place % 64 * 576, 1152);
+            memcpy(&expected[i * stride],
+                   (const char *)f->pages + page * f->kv.latent_page_stride + place % 64 * row_bytes, row_bytes);
         }
     }
     hm_gather gather = { there, stride, first, count, 0, row };
@@ -287,11 +293,12 @@ static void tear_down(fixture *f)
     free(f->block_table);
 }
 
-int main(void)
+static void check_all(int32_t format)
 {
+    const int32_t half = hm_format_rope(format) ? HOPMLA_KV_FP16 : HOPMLA_KV_FP16_NOPE;
     fixture f;
-    gpu_open();
-    set_up(&f);
+    printf("rows of %u values\n", hm_format_qk(format));
+    set_up(&f, format);
     draw_batch(&f, 0);
     check_tables(&f, "empty batch");
     draw_batch(&f, 217);
@@ -302,9 +309,9 @@ int main(void)
     check_append(&f, HOPMLA_DTYPE_BF16, 12000, 0, "append of bfloat16");
     check_append(&f, HOPMLA_DTYPE_BF16, 1000, 0, "append with sources that hold fewer");
     check_append(&f, HOPMLA_DTYPE_FP32, 12000, 0, "append of float32 to bfloat16");
-    f.kv.format = HOPMLA_KV_FP16;
+    f.kv.format = half;
     check_append(&f, HOPMLA_DTYPE_FP32, 12000, 0, "append of float32 to half");
-    f.kv.format = HOPMLA_KV_BF16;
+    f.kv.format = format;
     f.envelope.max_units = 7;
     check_append(&f, HOPMLA_DTYPE_BF16, 12000, 0, "append on few processors");
     f.envelope.max_units = 0;
@@ -313,6 +320,13 @@ int main(void)
     check_gather(&f, 218, 33, 100, "gather in the last row");
     check_gather(&f, 260, 0, 10, "gather of a row that is not there");
     tear_down(&f);
+}
+
+int main(void)
+{
+    gpu_open();
+    check_all(HOPMLA_KV_BF16);
+    check_all(HOPMLA_KV_BF16_NOPE);
     gpu_close();
     printf("%d failures\n", gpu_failures);
     return gpu_failures ? 1 : 0;

@@ -61,17 +61,19 @@ void gpu_release(void *device, uint64_t bytes)
 hm_kv gpu_make_kv(uint32_t layers, uint64_t pages, int32_t format)
 {
     hm_kv kv = {
-        .latent_page_stride = 64 * 1152,
-        .latent_row_stride = 1152,
-        .rope_page_stride = 64 * 1152,
-        .rope_row_stride = 1152,
-        .layer_stride = pages * 64 * 1152,
+        .latent_page_stride = hm_format_page_bytes(format),
+        .latent_row_stride = hm_format_row_bytes(format),
+        .layer_stride = pages * hm_format_page_bytes(format),
         .pages = pages,
         .layers = layers,
         .format = format,
     };
     kv.latent = gpu_allocate(layers * kv.layer_stride, HOPMLA_MEMORY_POOL);
-    kv.rope = kv.latent + 1024;
+    if (hm_format_rope(format)) {
+        kv.rope = kv.latent + 1024;
+        kv.rope_page_stride = kv.latent_page_stride;
+        kv.rope_row_stride = kv.latent_row_stride;
+    }
     return kv;
 }
 

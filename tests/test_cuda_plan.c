@@ -44,7 +44,7 @@ typedef struct engine {
         }                                                                                                              \
     } while (0)
 
-static hopmla_status start(engine *e)
+static hopmla_status start_with(engine *e, int32_t format)
 {
     hopmla_context_options options = HOPMLA_CONTEXT_OPTIONS_INIT;
     hopmla_pool_options pool = HOPMLA_POOL_OPTIONS_INIT;
@@ -55,7 +55,7 @@ static hopmla_status start(engine *e)
     TRY(hopmla_context_create(&options, &e->context, NULL));
     TRY(hopmla_stream_create(e->context, &e->stream, NULL));
     TRY(hopmla_memory_alloc(e->context, TENSOR_BYTES, HOPMLA_MEMORY_WORKSPACE, &e->tensors, NULL));
-    pool.format = HOPMLA_KV_BF16;
+    pool.format = format;
     pool.layers = 2;
     pool.pages = 16;
     pool.max_sequences = 8;
@@ -65,6 +65,11 @@ static hopmla_status start(engine *e)
     plan.heads = HEADS;
     plan.max_kv_tokens = 256;
     return hopmla_plan_create(e->pool, &plan, &e->plan, NULL);
+}
+
+static hopmla_status start(engine *e)
+{
+    return start_with(e, HOPMLA_KV_BF16);
 }
 
 static void stop(engine *e)
@@ -226,6 +231,51 @@ static void launches_of_a_step(void **state)
     stop(&e);
 }
 
+/* A pool without a rope part has kernels of its own for its decodes, and one map. */
+static void launches_without_a_rope_part(void **state)
+{
+    (void)state;
+    static const struct {
+        int32_t format;
+        uint32_t heads;
+        const char *kernel;
+    } cases[] = {
+        { HOPMLA_KV_BF16, 8, "hm_decode_few16_bf16" },      { HOPMLA_KV_BF16_NOPE, 8, "hm_decode_nope_few16_bf16" },
+        { HOPMLA_KV_FP16, 16, "hm_decode_few32_fp16" },     { HOPMLA_KV_FP16_NOPE, 16, "hm_decode_nope_few32_fp16" },
+        { HOPMLA_KV_FP16, 64, "hm_decode_fp16" },           { HOPMLA_KV_FP16_NOPE, 64, "hm_decode_nope_fp16" },
+        { HOPMLA_KV_BF16_NOPE, 64, "hm_decode_nope_bf16" },
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        engine e;
+        hopmla_decode_args args = HOPMLA_DECODE_ARGS_INIT;
+        hopmla_append_args append = HOPMLA_APPEND_ARGS_INIT;
+        hopmla_plan_options options = HOPMLA_PLAN_OPTIONS_INIT;
+        hopmla_plan *plan = NULL;
+        const int nope = cases[i].format >= HOPMLA_KV_BF16_NOPE;
+        assert_int_equal(start_with(&e, cases[i].format), HOPMLA_OK);
+        options.max_batch = BATCH;
+        options.max_q_tokens = 2;
+        options.heads = cases[i].heads;
+        options.max_kv_tokens = 1 << 20; /* so that the smallest tile that holds all rows is taken */
+        assert_int_equal(hopmla_plan_create(e.pool, &options, &plan, NULL), HOPMLA_OK);
+        assert_int_equal(hopmla_graph_begin(e.context, e.stream, NULL), HOPMLA_OK);
+        args.rows = 1;
+        args.softmax_scale = 0.1f;
+        append.dtype = HOPMLA_DTYPE_FP32;
+        append.tokens = 1;
+        const int from = fake.launches;
+        assert_int_equal(hopmla_append(plan, &append, e.tensors, nope ? NULL : e.tensors, e.stream, NULL), HOPMLA_OK);
+        assert_int_equal(hopmla_decode(plan, &args, e.tensors, NULL, e.tensors, NULL, e.stream, NULL), HOPMLA_OK);
+        const int half = cases[i].format == HOPMLA_KV_FP16 || cases[i].format == HOPMLA_KV_FP16_NOPE;
+        find_launch(from, half ? "hm_append_fp32_to_fp16" : "hm_append_fp32_to_bf16");
+        find_launch(from, cases[i].kernel);
+        find_launch(from, half ? "hm_combine_fp16" : "hm_combine_bf16");
+        assert_int_equal(hopmla_graph_end(e.context, e.stream, &e.graph, NULL), HOPMLA_OK);
+        hopmla_plan_destroy(plan);
+        stop(&e);
+    }
+}
+
 /* Copies that read or overwrite what an earlier one in the list wrote or read must not run beside it. */
 static void copies_keep_their_order(void **state)
 {
@@ -353,6 +403,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(serving_works, setup, teardown),
         cmocka_unit_test_setup_teardown(launches_of_a_step, setup, teardown),
+        cmocka_unit_test_setup_teardown(launches_without_a_rope_part, setup, teardown),
         cmocka_unit_test_setup_teardown(copies_keep_their_order, setup, teardown),
         cmocka_unit_test_setup_teardown(every_call_fails_once, setup, teardown),
         cmocka_unit_test_setup_teardown(context_is_lost, setup, teardown),

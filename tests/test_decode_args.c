@@ -87,6 +87,47 @@ static void test_packed_strides(void **state)
     assert_null(made.lse);
 }
 
+/* Without a rope part q has none, and nothing may say that it has. */
+static void test_no_rope(void **state)
+{
+    (void)state;
+    hm_envelope nope = envelope;
+    hopmla_error error = HOPMLA_ERROR_INIT;
+    hm_decode made;
+    for (nope.format = HOPMLA_KV_BF16_NOPE; nope.format <= HOPMLA_KV_FP16_NOPE; nope.format++) {
+        hopmla_decode_args args = valid();
+        memset(&made, 0x77, sizeof(made));
+#define READ(rope) hm_decode_args_read(&args, &nope, LAYERS, q, rope, out, lse, &made, &error)
+        assert_int_equal(READ(NULL), HOPMLA_OK);
+        assert_ptr_equal(made.q, q);
+        assert_null(made.q_rope);
+        assert_int_equal(made.q_token_stride, HEADS * 512);
+        assert_int_equal(made.q_head_stride, 512);
+        assert_int_equal(made.qr_token_stride, 0);
+        assert_int_equal(made.qr_head_stride, 0);
+        assert_int_equal(made.out_head_stride, 512);
+        args.q_head_stride = 1024;
+        args.q_token_stride = HEADS * 1024;
+        assert_int_equal(READ(NULL), HOPMLA_OK);
+        assert_int_equal(made.q_token_stride, HEADS * 1024);
+        for (args.rows = 0; args.rows <= ROWS; args.rows += ROWS) {
+            const hm_decode before = made;
+            assert_int_equal(READ(rope), HOPMLA_ERROR_ARGUMENT);
+            assert_string_equal(error.message, "q_rope is set, but the cache's format has no rope part");
+            args.qr_token_stride = 64;
+            assert_int_equal(READ(NULL), HOPMLA_ERROR_ARGUMENT);
+            assert_non_null(strstr(error.message, "args.qr_token_stride is set"));
+            args.qr_token_stride = 0;
+            args.qr_head_stride = -64;
+            assert_int_equal(READ(NULL), HOPMLA_ERROR_ARGUMENT);
+            assert_non_null(strstr(error.message, "args.qr_head_stride is set"));
+            args.qr_head_stride = 0;
+            assert_memory_equal(&made, &before, sizeof(made));
+        }
+#undef READ
+    }
+}
+
 static void test_numbers(void **state)
 {
     (void)state;
@@ -237,13 +278,10 @@ static void test_overlap(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_packed_strides),
-        cmocka_unit_test(test_numbers),
-        cmocka_unit_test(test_bad_strides),
-        cmocka_unit_test(test_views),
-        cmocka_unit_test(test_outputs_must_not_overlap),
-        cmocka_unit_test(test_pointers),
-        cmocka_unit_test(test_no_rows),
+        cmocka_unit_test(test_packed_strides), cmocka_unit_test(test_no_rope),
+        cmocka_unit_test(test_numbers),        cmocka_unit_test(test_bad_strides),
+        cmocka_unit_test(test_views),          cmocka_unit_test(test_outputs_must_not_overlap),
+        cmocka_unit_test(test_pointers),       cmocka_unit_test(test_no_rows),
         cmocka_unit_test(test_overlap),
     };
     return cmocka_run_group_tests(tests, NULL, NULL) ? 1 : 0;

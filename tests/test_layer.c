@@ -30,12 +30,12 @@ typedef struct world {
 static _Alignas(64) char memory[1 << 12];
 
 /* A batch of two rows, 110 and 60 tokens, 10 appended, one and two query tokens. */
-static int set_up(void **state)
+static int make(void **state, int32_t format)
 {
     world *w = calloc(1, sizeof(*w));
     w->context = fake_context(&w->device);
     hopmla_pool_options options = HOPMLA_POOL_OPTIONS_INIT;
-    options.format = HOPMLA_KV_FP16;
+    options.format = format;
     options.layers = LAYERS;
     options.pages = 8;
     assert_int_equal(hopmla_pool_create(w->context, &options, &w->pool, NULL), HOPMLA_OK);
@@ -57,6 +57,16 @@ static int set_up(void **state)
     w->device->deferred = 1; /* what is enqueued from here on is looked at, not run */
     *state = w;
     return 0;
+}
+
+static int set_up(void **state)
+{
+    return make(state, HOPMLA_KV_FP16);
+}
+
+static int set_up_nope(void **state)
+{
+    return make(state, HOPMLA_KV_FP16_NOPE);
 }
 
 static int tear_down(void **state)
@@ -303,6 +313,57 @@ static void test_decode(void **state)
     assert_int_equal(w->device->decodes, 2);
 }
 
+/* A pool without a rope part takes none, gives none, and is asked by none. */
+static void test_no_rope(void **state)
+{
+    world *w = *state;
+    hopmla_append_args append = append_args();
+    append_is(w, &append, memory, NULL, HOPMLA_OK, "");
+    assert_ptr_equal(w->device->append.latent, memory);
+    assert_null(w->device->append.rope);
+    assert_int_equal(w->device->append.latent_stride, 512);
+    assert_int_equal(w->device->append.rope_stride, 0);
+    append.latent_stride = 576;
+    append.dtype = HOPMLA_DTYPE_FP32;
+    append_is(w, &append, memory, NULL, HOPMLA_OK, "");
+    assert_int_equal(w->device->append.latent_stride, 576);
+    append_is(w, &append, memory, memory, HOPMLA_ERROR_ARGUMENT, "rope is set");
+    append_is(w, &append, NULL, NULL, HOPMLA_ERROR_NULL, "latent");
+    append.rope_stride = 64;
+    append_is(w, &append, memory, NULL, HOPMLA_ERROR_ARGUMENT, "args.rope_stride is set");
+    append.tokens = 0;
+    append_is(w, &append, NULL, NULL, HOPMLA_ERROR_ARGUMENT, "args.rope_stride is set");
+    append.rope_stride = 0;
+    append_is(w, &append, NULL, memory, HOPMLA_ERROR_ARGUMENT, "rope is set");
+    append = append_args();
+    append.dtype = HOPMLA_DTYPE_BF16;
+    append_is(w, &append, memory, NULL, HOPMLA_ERROR_DTYPE, "HOPMLA_DTYPE_FP16");
+
+    hopmla_gather_args gather = gather_args();
+    gather_is(w, &gather, memory, HOPMLA_OK, "");
+    assert_int_equal(w->device->gather.stride, 512);
+    gather.stride = 504;
+    gather_is(w, &gather, memory, HOPMLA_ERROR_ARGUMENT, "at least 512");
+    gather.stride = 520;
+    gather_is(w, &gather, memory, HOPMLA_OK, "");
+
+    hopmla_decode_args decode = HOPMLA_DECODE_ARGS_INIT;
+    hopmla_error error = HOPMLA_ERROR_INIT;
+    decode.rows = 3;
+    decode.softmax_scale = 0.1f;
+    assert_int_equal(hopmla_decode(w->plan, &decode, memory, NULL, memory, memory, w->stream, NULL), HOPMLA_OK);
+    assert_int_equal(w->device->decode.q_token_stride, HEADS * 512);
+    assert_null(w->device->decode.q_rope);
+    assert_int_equal(hopmla_decode(w->plan, &decode, memory, memory, memory, memory, w->stream, &error),
+                     HOPMLA_ERROR_ARGUMENT);
+    assert_non_null(strstr(error.message, "q_rope"));
+    decode.qr_head_stride = 64;
+    assert_int_equal(hopmla_decode(w->plan, &decode, memory, NULL, memory, memory, w->stream, &error),
+                     HOPMLA_ERROR_ARGUMENT);
+    assert_non_null(strstr(error.message, "qr_head_stride"));
+    assert_int_equal(w->device->decodes, 1);
+}
+
 /* A launch made now is the open step's, on its stream; a captured one is for steps to come. */
 static void test_step_is_open(void **state)
 {
@@ -351,8 +412,10 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        TEST(test_append), TEST(test_wrong_append), TEST(test_gather), TEST(test_wrong_gather),
-        TEST(test_decode), TEST(test_step_is_open), TEST(test_inits),
+        TEST(test_append), TEST(test_wrong_append),
+        TEST(test_gather), TEST(test_wrong_gather),
+        TEST(test_decode), TEST(test_step_is_open),
+        TEST(test_inits),  cmocka_unit_test_setup_teardown(test_no_rope, set_up_nope, tear_down),
     };
     return cmocka_run_group_tests_name("layer", tests, NULL, NULL) ? 1 : 0;
 }

@@ -318,6 +318,33 @@ static void test_cache_strides(void **state)
     check(decode, &c, HOPMLA_OK, "");
 }
 
+/* Without a rope part there is no array of it, and rows are of 1024 bytes. */
+static void test_no_rope(void **state)
+{
+    (void)state;
+    for (int32_t format = HOPMLA_KV_BF16_NOPE; format <= HOPMLA_KV_FP16_NOPE; format++) {
+        call c = valid();
+        c.desc.format = format;
+        check_all(&c, HOPMLA_OK, "");
+        c.desc.latent_row_stride = 1024;
+        c.desc.latent_page_stride = 64 * 1024;
+        c.desc.rope_row_stride = 7; /* of no consequence, as always without an array */
+        check_all(&c, HOPMLA_OK, "");
+        c.desc.latent_row_stride = 1008;
+        check(decode, &c, HOPMLA_ERROR_ARGUMENT, "make rows of 1024 bytes overlap");
+        c = valid();
+        c.desc.format = format;
+        c.rope = cache;
+        check(decode, &c, HOPMLA_ERROR_ARGUMENT, "rope is set, but desc.format has no rope part");
+        c.rope = NULL;
+        c.q_rope = q;
+        check(decode, &c, HOPMLA_ERROR_ARGUMENT, "q_rope is set");
+        c.q_rope = NULL;
+        c.args.qr_token_stride = 64;
+        check(decode, &c, HOPMLA_ERROR_ARGUMENT, "args.qr_token_stride is set");
+    }
+}
+
 /* test_decode_args.c has the rest. */
 static void test_decode_args_are_read(void **state)
 {
@@ -389,6 +416,7 @@ int main(void)
         cmocka_unit_test(test_pointers),
         cmocka_unit_test(test_streams),
         cmocka_unit_test(test_cache_strides),
+        cmocka_unit_test(test_no_rope),
         cmocka_unit_test(test_decode_args_are_read),
         cmocka_unit_test(test_failure_writes_nothing),
     };

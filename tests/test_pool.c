@@ -110,6 +110,29 @@ static void test_capacity_in_bytes(void **state)
     assert_refused(*state, &options, HOPMLA_ERROR_ARGUMENT, "pages");
 }
 
+/* Sizes follow from the format. */
+static void test_formats(void **state)
+{
+    for (int32_t format = HOPMLA_KV_BF16; format <= HOPMLA_KV_FP16_NOPE; format++) {
+        const uint64_t row = format < HOPMLA_KV_BF16_NOPE ? 1152 : 1024;
+        hopmla_pool_options options = small();
+        hopmla_pool_layout layout = HOPMLA_POOL_LAYOUT_INIT;
+        options.format = format;
+        assert_int_equal(hopmla_pool_query(*state, &options, &layout, NULL), HOPMLA_OK);
+        assert_int_equal(layout.format, format);
+        assert_int_equal(layout.row_stride, row);
+        assert_int_equal(layout.page_stride, 64 * row);
+        assert_int_equal(layout.layer_stride, 5 * 64 * row);
+        assert_int_equal(layout.bytes, 15 * 64 * row);
+        options.pages = 0;
+        options.bytes = 3 * 64 * row * 8 - 1;
+        assert_int_equal(hopmla_pool_query(*state, &options, &layout, NULL), HOPMLA_OK);
+        assert_int_equal(layout.pages, 7);
+        options.bytes = 3 * 64 * row - 1;
+        assert_refused(*state, &options, HOPMLA_ERROR_ARGUMENT, "bytes");
+    }
+}
+
 static void test_wrong_options(void **state)
 {
     hopmla_pool_options options = small();
@@ -300,15 +323,11 @@ static void test_context_goes_first(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_layout),
-        cmocka_unit_test(test_capacity_in_bytes),
-        cmocka_unit_test(test_wrong_options),
-        cmocka_unit_test(test_newer_struct),
-        cmocka_unit_test(test_nulls),
-        cmocka_unit_test(test_caller_memory),
-        cmocka_unit_test(test_no_storage),
-        cmocka_unit_test(test_stats),
-        cmocka_unit_test(test_context_goes_first),
+        cmocka_unit_test(test_layout),        cmocka_unit_test(test_capacity_in_bytes),
+        cmocka_unit_test(test_formats),       cmocka_unit_test(test_wrong_options),
+        cmocka_unit_test(test_newer_struct),  cmocka_unit_test(test_nulls),
+        cmocka_unit_test(test_caller_memory), cmocka_unit_test(test_no_storage),
+        cmocka_unit_test(test_stats),         cmocka_unit_test(test_context_goes_first),
     };
     return cmocka_run_group_tests_name("pool", tests, set_up, tear_down) ? 1 : 0;
 }

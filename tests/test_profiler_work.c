@@ -29,6 +29,9 @@ typedef struct world {
     hopmla_profiler *profiler;
     hopmla_seq seqs[SEQS];
     uint32_t random;
+    uint64_t row;  /* bytes of a cached token, and of a row of q */
+    uint64_t wide; /* the same in float32 */
+    uint64_t pair; /* FLOPs of a query row and a token that it sees */
 } world;
 
 static uint32_t below(world *w, uint32_t n)
@@ -39,11 +42,15 @@ static uint32_t below(world *w, uint32_t n)
 
 static int set_up(void **state)
 {
+    const int32_t format = *(const int32_t *)*state;
     world *w = calloc(1, sizeof(*w));
     w->random = 7;
+    w->row = format == HOPMLA_KV_FP16 ? 1152 : 1024;
+    w->wide = 2 * w->row;
+    w->pair = w->row + 1024;
     w->context = fake_context(&w->device);
     hopmla_pool_options pool = HOPMLA_POOL_OPTIONS_INIT;
-    pool.format = HOPMLA_KV_FP16;
+    pool.format = format;
     pool.layers = LAYERS;
     pool.pages = PAGES;
     assert_int_equal(hopmla_pool_create(w->context, &pool, &w->pool, NULL), HOPMLA_OK);
@@ -133,7 +140,7 @@ static void count_row(world *w, step *s, uint32_t i, char seen[PAGES][64])
         s->unique_tokens += !seen[pages[t / 64]][t % 64];
         seen[pages[t / 64]][t % 64] = 1;
         for (uint32_t j = 0; j < s->q_lens[i]; j++) {
-            s->flops += t + (s->q_lens[i] - 1 - j) < length ? HEADS * 2 * 1088 : 0;
+            s->flops += t + (s->q_lens[i] - 1 - j) < length ? HEADS * w->pair : 0;
         }
     }
     s->queries += s->q_lens[i];
@@ -176,7 +183,8 @@ static void append(world *w, int32_t dtype)
     hopmla_append_args args = HOPMLA_APPEND_ARGS_INIT;
     args.tokens = SEQS * MAX_Q;
     args.dtype = dtype;
-    assert_int_equal(hopmla_append(w->plan, &args, observed_memory, observed_memory, NULL, NULL), HOPMLA_OK);
+    assert_int_equal(hopmla_append(w->plan, &args, observed_memory, w->row > 1024 ? observed_memory : NULL, NULL, NULL),
+                     HOPMLA_OK);
 }
 
 static void end_step(world *w, const step *s)
@@ -196,15 +204,15 @@ static hopmla_record last_record(world *w, int32_t kind)
     return last;
 }
 
-static void check_decode(const hopmla_record *record, const step *s, int has_lse)
+static void check_decode(const world *w, const hopmla_record *record, const step *s, int has_lse)
 {
-    const uint64_t queries = (uint64_t)s->queries * HEADS * (1152 + 1024 + (has_lse ? 4 : 0));
+    const uint64_t queries = (uint64_t)s->queries * HEADS * (w->row + 1024 + (has_lse ? 4 : 0));
     assert_int_equal(record->batch, s->count);
     assert_int_equal(record->rows, s->queries);
     assert_int_equal(record->kv_tokens, s->kv_tokens);
     assert_int_equal(record->flops, s->flops);
-    assert_int_equal(record->bytes, s->kv_tokens * 1152 + queries);
-    assert_int_equal(record->unique_bytes, s->unique_tokens * 1152 + queries);
+    assert_int_equal(record->bytes, s->kv_tokens * w->row + queries);
+    assert_int_equal(record->unique_bytes, s->unique_tokens * w->row + queries);
 }
 
 static void test_ragged_batches(void **state)
@@ -220,10 +228,11 @@ static void test_ragged_batches(void **state)
         append(w, i % 2 ? HOPMLA_DTYPE_FP32 : HOPMLA_DTYPE_FP16);
         hopmla_record record = last_record(w, HOPMLA_CALL_APPEND);
         assert_int_equal(record.rows, s.appended);
-        assert_int_equal(record.bytes, s.appended * (i % 2 ? 2304 + 1152 : 2 * 1152));
+        assert_int_equal(record.bytes, s.appended * ((i % 2 ? w->wide : w->row) + w->row));
         decode(w, i % 3 ? observed_memory : NULL);
         record = last_record(w, HOPMLA_CALL_DECODE);
-        check_decode(&record, &s, i % 3 != 0);
+        check_decode(w, &record, &s, i % 3 != 0);
+        assert_int_equal(record.page_bytes, 64 * w->row);
         shared += s.unique_tokens < s.kv_tokens;
         end_step(w, &s);
     }
@@ -243,7 +252,7 @@ static void test_started_in_mid_step(void **state)
         assert_int_equal(hopmla_profiler_start(w->profiler, NULL), HOPMLA_OK);
         decode(w, NULL);
         hopmla_record record = last_record(w, HOPMLA_CALL_DECODE);
-        check_decode(&record, &s, 0);
+        check_decode(w, &record, &s, 0);
         end_step(w, &s);
     }
 }
@@ -283,12 +292,12 @@ static void test_busy_books(void **state)
     assert_int_equal(records[0].rows, s.queries);
     assert_int_equal(records[0].kv_tokens + records[0].flops + records[0].bytes + records[0].unique_bytes, 0);
     assert_int_equal(records[1].valid, HOPMLA_VALID_TIME | HOPMLA_VALID_WORK);
-    assert_int_equal(records[1].bytes, s.appended * 2 * 1152);
+    assert_int_equal(records[1].bytes, s.appended * 2 * w->row);
     assert_int_equal(records[2].valid, HOPMLA_VALID_TIME);
     decode(w, NULL);
     hopmla_record record = last_record(w, HOPMLA_CALL_DECODE);
     assert_int_equal(record.valid, HOPMLA_VALID_TIME | HOPMLA_VALID_WORK);
-    check_decode(&record, &s, 0);
+    check_decode(w, &record, &s, 0);
     end_step(w, &s);
 }
 
@@ -306,7 +315,7 @@ static void test_sequences_that_change_meanwhile(void **state)
     decode(w, NULL);
     const hopmla_record record = last_record(w, HOPMLA_CALL_DECODE);
     assert_int_equal(record.kv_tokens, 350);
-    assert_int_equal(record.bytes - record.unique_bytes, 150 * 1152);
+    assert_int_equal(record.bytes - record.unique_bytes, 150 * w->row);
     assert_int_equal(hopmla_plan_end(w->plan, NULL, NULL), HOPMLA_OK);
 }
 
@@ -324,7 +333,7 @@ static void test_copies(void **state)
     const hopmla_record record = last_record(w, HOPMLA_CALL_UPDATE);
     assert_int_equal(record.rows, 1);
     /* Lengths of a row, a run of two pages, and 26 rows of the second page. */
-    assert_int_equal(record.bytes, (4 + 2 + 2) * 4 + 16 + 26 * 2 * 1152 * LAYERS);
+    assert_int_equal(record.bytes, (4 + 2 + 2) * 4 + 16 + 26 * 2 * w->row * LAYERS);
     assert_int_equal(hopmla_plan_end(w->plan, NULL, NULL), HOPMLA_OK);
 }
 
@@ -363,7 +372,15 @@ static void test_raw_calls(void **state)
         assert_int_equal(records[i].batch, 4);
         assert_int_equal(records[i].heads, 7);
         assert_int_equal(records[i].flops + records[i].bytes, 0);
+        assert_int_equal(records[i].page_bytes, 64 * 1152);
     }
+    desc.format = HOPMLA_KV_BF16_NOPE;
+    assert_int_equal(
+        hopmla_decode_paged_prepare(w->context, &desc, lens, NULL, workspace, sizeof(workspace), NULL, NULL),
+        HOPMLA_OK);
+    assert_int_equal(observed_read(w->profiler, records, 3), 1);
+    assert_int_equal(records[0].format, HOPMLA_KV_BF16_NOPE);
+    assert_int_equal(records[0].page_bytes, 64 * 1024);
     assert_int_equal(observed_totals(w->profiler, HOPMLA_CALL_DECODE, NULL).records, 1);
 }
 
@@ -408,25 +425,31 @@ static void test_launches(void **state)
     assert_int_equal(record.calls, 2);
     assert_int_equal(record.rows, s.appended);
     assert_int_equal(record.kv_tokens + record.flops, 0);
-    assert_int_equal(record.bytes, 2 * s.appended * (2304 + 1152));
+    assert_int_equal(record.bytes, 2 * s.appended * (w->wide + w->row));
     record = launch(w, 3, 3, 0, HOPMLA_CALL_LAUNCH);
     assert_int_equal(record.calls, 6);
     assert_int_equal(record.rows, s.queries);
     assert_int_equal(record.flops, 3 * one.flops);
-    assert_int_equal(record.bytes, 3 * (one.bytes + s.appended * 2 * 1152));
+    assert_int_equal(record.bytes, 3 * (one.bytes + s.appended * 2 * w->row));
     end_step(w, &s);
 }
 
 int main(void)
 {
+    static int32_t formats[] = { HOPMLA_KV_FP16, HOPMLA_KV_FP16_NOPE };
+#define TEST(name, format) cmocka_unit_test_prestate_setup_teardown(name, set_up, tear_down, &formats[format])
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_ragged_batches, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_started_in_mid_step, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_busy_books, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_sequences_that_change_meanwhile, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_copies, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_raw_calls, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_launches, set_up, tear_down),
+        TEST(test_ragged_batches, 0),
+        TEST(test_started_in_mid_step, 0),
+        TEST(test_busy_books, 0),
+        TEST(test_sequences_that_change_meanwhile, 0),
+        TEST(test_copies, 0),
+        TEST(test_raw_calls, 0),
+        TEST(test_launches, 0),
+        TEST(test_ragged_batches, 1),
+        TEST(test_sequences_that_change_meanwhile, 1),
+        TEST(test_copies, 1),
+        TEST(test_launches, 1),
     };
     return cmocka_run_group_tests_name("profiler's figures", tests, NULL, NULL) ? 1 : 0;
 }
