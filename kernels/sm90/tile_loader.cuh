@@ -112,6 +112,9 @@ template <bool Rope> struct Loader {
         PageCursor &cursor = shared.cursors[half];
         if (cursor.lent) {
             if (!cursor.unasked) {
+                if (Rope && half == 1 && !first) {
+                    mbarrier_wait(shared_address(&shared.rope_free[slot]), rope_parity);
+                }
                 cursor.turn ^= 1;
                 mbarrier_arrive(shared_address(&shared.query_free[cursor.turn]));
             }
