@@ -88,7 +88,8 @@ static void fill_pool(const world *w)
     uint64_t state = 1;
     for (uint32_t i = 0; i < CHUNK / 2; i++) {
         state = state * UINT64_C(6364136223846793005) + 1442695040888963407u;
-        const uint16_t exponent = w->shape.format == HOPMLA_KV_BF16 ? 0x3f00 : 0x3400;
+        const int half = w->shape.format == HOPMLA_KV_FP16 || w->shape.format == HOPMLA_KV_FP16_NOPE;
+        const uint16_t exponent = half ? 0x3400 : 0x3f00;
         chunk[i] = (uint16_t)((state >> 48 & 0x8000) | exponent | (state >> 40 & 0x7f));
     }
     const uint64_t bytes = layout.layer_stride * w->shape.layers;
@@ -227,6 +228,12 @@ static uint32_t read_all(hopmla_profiler *profiler, hopmla_record *records, uint
     return n;
 }
 
+/* Of a cached token. */
+static uint64_t row_bytes(const hopmla_record *r)
+{
+    return r->page_bytes / HOPMLA_PAGE_TOKENS;
+}
+
 static void print_record(const hopmla_record *r)
 {
     printf(
@@ -234,9 +241,10 @@ static void print_record(const hopmla_record *r)
         "\"dram_read\": %llu, \"dram_write\": %llu, \"l2\": %llu, \"elapsed\": %llu, \"flops\": %llu, "
         "\"tensor_flops\": %llu, \"active\": %.0f, \"tensor_cycles\": %.0f}\n",
         (int)r->kind, (unsigned long long)r->id, r->valid, (int)r->time_source, (double)r->device_ns / 1e3,
-        (unsigned long long)(r->kv_tokens * 1152), (unsigned long long)r->bytes, (unsigned long long)r->dram_read_bytes,
-        (unsigned long long)r->dram_write_bytes, (unsigned long long)r->l2_bytes, (unsigned long long)r->elapsed_cycles,
-        (unsigned long long)r->flops, (unsigned long long)r->tensor_flops, r->active_cycles, r->tensor_cycles);
+        (unsigned long long)(r->kv_tokens * row_bytes(r)), (unsigned long long)r->bytes,
+        (unsigned long long)r->dram_read_bytes, (unsigned long long)r->dram_write_bytes,
+        (unsigned long long)r->l2_bytes, (unsigned long long)r->elapsed_cycles, (unsigned long long)r->flops,
+        (unsigned long long)r->tensor_flops, r->active_cycles, r->tensor_cycles);
 }
 
 /* The test. */
@@ -276,7 +284,7 @@ static void check_shape(hopmla_context *context, shape shape)
         for (uint32_t i = 0; i < n; i++) {
             const hopmla_record *r = &records[i];
             const int counted = mode == LIGHT || mode == FULL || (mode == SAMPLED && i == 0);
-            const double kv = (double)r->kv_tokens * 1152 * r->calls;
+            const double kv = (double)(r->kv_tokens * row_bytes(r) * r->calls);
             print_record(r);
             CHECK(r->time_source == HOPMLA_SOURCE_ACTIVITY && r->device_ns > 1000, "%lld ns", (long long)r->device_ns);
             CHECK(r->device_begin_ns > r->host_begin_ns - 200000 && r->device_begin_ns < r->host_begin_ns + 1000000000,
@@ -510,6 +518,7 @@ int main(int argc, char **argv)
         check_shape(context, (shape){ 128, 128, 4096, LAYERS, HOPMLA_KV_BF16 });
         check_shape(context, (shape){ 128, 128, 4096, LAYERS, HOPMLA_KV_FP16 });
         check_shape(context, (shape){ 128, 16, 4096, LAYERS, HOPMLA_KV_BF16 });
+        check_shape(context, (shape){ 128, 128, 4096, LAYERS, HOPMLA_KV_BF16_NOPE });
         check_early(context);
         check_runtime_launch(context);
         check_busy(context);
