@@ -225,8 +225,8 @@ func (p *Plan) withHost(call func(plan *C.hopmla_plan, stream C.hopmla_stream, s
 }
 
 // Append writes the step's new tokens into one layer of their pages: latent is [tokens, 512], rope [tokens, 64] and rotated
-// already, bits of the pool's format, row i for the i-th appended token in batch order. rope is empty where the format has no
-// rope part. CPU.
+// already, bits of the pool's format, row i for the i-th appended token in batch order. rope is empty where the format
+// has no rope part. CPU.
 func (p *Plan) Append(layer int, latent, rope []uint16) error {
 	return p.appendHost(layer, C.int32_t(0), len(latent), len(rope), bits(latent), bits(rope))
 }
@@ -253,7 +253,8 @@ func (p *Plan) appendHost(layer int, dtype C.int32_t, latentLen, ropeLen int, la
 	})
 }
 
-// AppendRows is Append from whole rows [tokens, 576]: 512 latent then 64 rope values; [tokens, 512] without a rope part. CPU.
+// AppendRows is Append from whole rows [tokens, 576]: 512 latent then 64 rope values; without a rope part [tokens, 512].
+// CPU.
 func (p *Plan) AppendRows(layer int, rows []uint16) error {
 	width := p.format.QKDim()
 	tokens := len(rows) / width
@@ -276,7 +277,8 @@ func (p *Plan) AppendRows(layer int, rows []uint16) error {
 }
 
 // Decode is the attention of the step's query rows over one layer: q [rows, heads, 576], without a rope part [rows, heads,
-// 512], out [rows, heads, 512], lse [rows, heads] or nil. Rows beyond the step's own are written as output 0 and an empty LSE. CPU.
+// 512], out [rows, heads, 512], lse [rows, heads] or nil. Rows beyond the step's own are written as output 0 and an empty
+// LSE. CPU.
 func (p *Plan) Decode(layer int, softmaxScale float32, q, out []uint16, lse []float32) error {
 	return p.decodeHost(layer, softmaxScale, q, p.format.QKDim(), nil, out, lse)
 }

@@ -112,8 +112,9 @@ func (p *Plan) AppendDevice(args AppendArgs, latent, rope DevicePtr, s *Stream) 
 }
 
 // DecodeDevice enqueues the attention of the step's query rows over one layer: q [rows, heads, 576], or with qRope [rows,
-// heads, 64] its first part [rows, heads, 512], which is all of it without a rope part; out [rows, heads, 512]; lse [rows, heads] float32 or 0. Two runs give the
-// same bits. Recorded when the stream is being captured. Addresses as for AppendDevice (lse: 4-byte aligned).
+// heads, 64] its first part [rows, heads, 512], which is all of it without a rope part; out [rows, heads, 512]; lse [rows,
+// heads] float32 or 0. Two runs give the same bits. Recorded when the stream is being captured. Addresses as for
+// AppendDevice (lse: 4-byte aligned).
 func (p *Plan) DecodeDevice(args DecodeArgs, q, qRope, out, lse DevicePtr, s *Stream) error {
 	h, stream, err := p.useOn(s)
 	if err != nil {
@@ -126,8 +127,9 @@ func (p *Plan) DecodeDevice(args DecodeArgs, q, qRope, out, lse DevicePtr, s *St
 		C.uintptr_t(out), C.uintptr_t(lse), stream, &scratch.err))
 }
 
-// GatherDevice enqueues a copy of cached rows of one batch row to a dense array [count, 576], or [count, 512]. Recorded when the stream is
-// being captured; rows beyond the sequence's length at replay are then written as 0. Address as for AppendDevice.
+// GatherDevice enqueues a copy of cached rows of one batch row to a dense array [count, 576], or [count, 512]. Recorded
+// when the stream is being captured; rows beyond the sequence's length at replay are then written as 0. Address as for
+// AppendDevice.
 func (p *Plan) GatherDevice(args GatherArgs, destination DevicePtr, s *Stream) error {
 	h, stream, err := p.useOn(s)
 	if err != nil {

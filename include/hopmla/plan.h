@@ -167,7 +167,8 @@ HOPMLA_API hopmla_status hopmla_gather_args_init(hopmla_gather_args *args, uint6
 
 /** Copies cached rows of one batch row's sequence to a dense array, for a prefill attention or an export.
  *
- * @param destination  [count, 576], or [count, 512] without a rope part, of the pool's element type, device memory, 16-byte aligned, rows too
+ * @param destination  [count, 576], or [count, 512] without a rope part, of the pool's element type, device memory,
+ *                     16-byte aligned, rows too
  *
  * Enqueues; capturable: rows beyond the sequence's length at replay are written as 0.
  * @return OK, NULL, STRUCT_SIZE, STRUCT_TAIL, ARGUMENT (first + count beyond max_kv_tokens too), ALIGNMENT, MISMATCH,

@@ -8,8 +8,8 @@
  * The paged latent-KV pool and the sequences in it.
  *
  * A pool holds `layers` × `pages` pages of 64 tokens; a token is a row of 576 values of 16 bits: 512 of the latent,
- * then 64 of the rotary part (already rotated by the caller), or, in the NOPE formats, the 512 alone. A page id means the same page number in every layer, so a
- * sequence has one list of page ids for all layers.
+ * then 64 of the rotary part (already rotated by the caller), or, in the NOPE formats, the 512 alone. A page id means the
+ * same page number in every layer, so a sequence has one list of page ids for all layers.
  *
  * Thread-safety: every function of this file may be called from any thread at any time, on the same pool too; a short
  * mutex guards the books. None of them enqueues device work or makes a driver call, except creation and the release of

@@ -183,10 +183,11 @@ enum {
     HOPMLA_RECORD_RAW = 2    /**< without a pool */
 };
 
-/** One call, or one launch of a graph with the sums of the calls in it. FLOPs are 2 × 1088 for each query row (token and
- * head) and visible token. Bytes of a decode are each batch row's cached tokens once, q, out and lse (of a launch with
- * lse, always); of an append, its sources and the rows written; of a gather, rows read and written; of an update, the
- * tables sent and the rows copied, read and written. Partial results that a kernel keeps for itself are not counted. */
+/** One call, or one launch of a graph with the sums of the calls in it. FLOPs are 2 × 1088, without a rope part 2 × 1024,
+ * for each query row (token and head) and visible token. Bytes of a decode are each batch row's cached tokens once, q,
+ * out and lse (of a launch with lse, always); of an append, its sources and the rows written; of a gather, rows read and
+ * written; of an update, the tables sent and the rows copied, read and written. Partial results that a kernel keeps for
+ * itself are not counted. */
 typedef struct hopmla_record {
     uint32_t struct_size;
     int32_t kind;             /**< HOPMLA_CALL_* */

@@ -40,8 +40,8 @@ void bench_nope_suite(bench_suite *suite);
 /** Takes the field "format", where there is one. @return false when it is wrong, as json_wrong does */
 bool bench_take_format(json_reader *r, int32_t *format);
 
-/** Reads JSON lines {"kind", "b", "s_q", "h", "lens": a number or an array of b numbers, "format": may be left out}. A file that is not that ends
- * the program with its name and line. */
+/** Reads JSON lines {"kind", "b", "s_q", "h", "lens": a number or an array of b numbers, "format": may be left out}. A file
+ * that is not that ends the program with its name and line. */
 void bench_read_suite(bench_suite *suite, const char *path);
 
 void bench_suite_free(bench_suite *suite);

@@ -1145,7 +1145,8 @@ extern "C" {
 extern "C" {
     /// Copies cached rows of one batch row's sequence to a dense array, for a prefill attention or an export.
     ///
-    /// `destination`: \[count, 576\], or \[count, 512\] without a rope part, of the pool's element type, device memory, 16-byte aligned, rows too
+    /// `destination`: \[count, 576\], or \[count, 512\] without a rope part, of the pool's element type, device memory,
+    /// 16-byte aligned, rows too
     ///
     /// Enqueues; capturable: rows beyond the sequence's length at replay are written as 0.
     ///
@@ -1602,10 +1603,11 @@ pub const HOPMLA_RECORD_GRAPH: u32 = 1;
 /// without a pool
 pub const HOPMLA_RECORD_RAW: u32 = 2;
 
-/// One call, or one launch of a graph with the sums of the calls in it. FLOPs are 2 × 1088 for each query row (token and
-/// head) and visible token. Bytes of a decode are each batch row's cached tokens once, q, out and lse (of a launch with
-/// lse, always); of an append, its sources and the rows written; of a gather, rows read and written; of an update, the
-/// tables sent and the rows copied, read and written. Partial results that a kernel keeps for itself are not counted.
+/// One call, or one launch of a graph with the sums of the calls in it. FLOPs are 2 × 1088, without a rope part 2 × 1024,
+/// for each query row (token and head) and visible token. Bytes of a decode are each batch row's cached tokens once, q,
+/// out and lse (of a launch with lse, always); of an append, its sources and the rows written; of a gather, rows read and
+/// written; of an update, the tables sent and the rows copied, read and written. Partial results that a kernel keeps for
+/// itself are not counted.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct hopmla_record {

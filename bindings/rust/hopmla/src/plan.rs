@@ -320,8 +320,8 @@ impl Plan {
     /// # Safety
     ///
     /// `latent` and `rope` (`None` where the pool's format has no rope part) are addresses of `args.tokens` rows with their
-    /// strides, 16-byte aligned, in memory of the context's device. They stay alive and unwritten until the stream (and every launch of a graph that records this)
-    /// is past it. Outside a capture a step of this plan is open on the stream.
+    /// strides, 16-byte aligned, in memory of the context's device. They stay alive and unwritten until the stream (and every
+    /// launch of a graph that records this) is past it. Outside a capture a step of this plan is open on the stream.
     pub unsafe fn enqueue_append<S: Source>(
         &mut self,
         args: &AppendArgs,
@@ -359,8 +359,8 @@ impl Plan {
     }
 
     /// Enqueues the attention of the step's query rows over one layer: `q` is `[rows, heads, 576]`, or with `q_rope`
-    /// (`[rows, heads, 64]`, the rotated part) or where the pool has no rope part `[rows, heads, 512]`; `out` is `[rows, heads, 512]`, `lse`
-    /// `[rows, heads]`. Two runs give the same bits. Recorded when the stream is being captured.
+    /// (`[rows, heads, 64]`, the rotated part), or where the pool has no rope part, `[rows, heads, 512]`; `out` is
+    /// `[rows, heads, 512]`, `lse` `[rows, heads]`. Two runs give the same bits. Recorded when the stream is being captured.
     ///
     /// # Safety
     ///
@@ -401,8 +401,8 @@ impl Plan {
         call(|error| unsafe { sys::hopmla_decode(self.raw(), &raw, q, q_rope, out, lse, stream.raw(), error) })
     }
 
-    /// Enqueues a copy of cached rows of one batch row to a dense array `[count, 576]`, or `[count, 512]`. Recorded when the stream
-    /// is being captured; rows beyond the sequence's length at replay are then written as 0.
+    /// Enqueues a copy of cached rows of one batch row to a dense array `[count, 576]`, or `[count, 512]`. Recorded when the
+    /// stream is being captured; rows beyond the sequence's length at replay are then written as 0.
     ///
     /// # Safety
     ///

@@ -100,7 +100,8 @@ impl<'p> Step<'p> {
     }
 
     /// CPU. Attention of the step's query rows over one layer: `q` `[rows, heads, 576]`, without a rope part `[rows, heads,
-    /// 512]`, `out` `[rows, heads, 512]`, `lse` `[rows, heads]`. Rows beyond the step's own are written as output 0 and an empty LSE.
+    /// 512]`, `out` `[rows, heads, 512]`, `lse` `[rows, heads]`. Rows beyond the step's own are written as output 0 and an
+    /// empty LSE.
     pub fn decode<T: Element>(
         &mut self,
         layer: u32,
