@@ -273,6 +273,10 @@ static void launches_without_a_rope_part(void **state)
         assert_int_equal(hopmla_graph_end(e.context, e.stream, &e.graph, NULL), HOPMLA_OK);
         hopmla_plan_destroy(plan);
         stop(&e);
+        fake_cuda_fail("cuTensorMapEncodeTiled", 1, 999); /* the second one of a plan */
+        assert_int_equal(start_with(&e, cases[i].format), nope ? HOPMLA_OK : HOPMLA_ERROR_DRIVER);
+        stop(&e);
+        fake_cuda_fail(NULL, 0, 0);
     }
 }
 
