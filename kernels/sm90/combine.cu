@@ -8,110 +8,35 @@
 #include "merge.cuh"
 
 struct SharedMerge {
-    hm_sm90_header header;
     hm_sm90_split splits[HM_SM90_MAX_UNITS];
-    int32_t row_end[HM_SM90_MAX_UNITS]; /* rows of the splits up to and with this one */
-    int32_t most_parts;
     SharedSums sums;
 };
 
-/** Reads the schedule and numbers the rows of all splits. All threads. */
-__device__ __forceinline__ void number_rows(SharedMerge &shared, const Params &params)
+/** Row `row` of all splits, the same for all lanes of a warp. */
+__device__ __forceinline__ MergeRow find_row(const SharedMerge &shared, const Params &params, int splits, int row)
 {
-    if (threadIdx.x == 0) {
-        shared.header = *params.workspace.header;
+    const int lane = threadIdx.x & 31;
+    int before = 0;
+#pragma unroll 1
+    for (int base = 0; base < splits; base += 32) {
+        before += __popc(__ballot_sync(~0u, base + lane < splits && shared.splits[base + lane].row_end <= row));
     }
-    if (threadIdx.x < params.shape.groups) {
-        shared.splits[threadIdx.x] = params.workspace.splits[threadIdx.x];
-    }
-    __syncthreads();
-    if (threadIdx.x >= 32) {
-        return;
-    }
-    int before = 0, most = 0;
-    for (int base = 0; base < shared.header.splits; base += 32) {
-        const int s = base + threadIdx.x;
-        int rows = 0;
-        if (s < shared.header.splits) {
-            rows = shared.splits[s].q_len * params.shape.heads;
-            most = max(most, shared.splits[s].parts);
-        }
-        for (int distance = 1; distance < 32; distance *= 2) {
-            const int left = __shfl_up_sync(~0u, rows, distance);
-            rows += threadIdx.x >= distance ? left : 0;
-        }
-        if (s < shared.header.splits) {
-            shared.row_end[s] = before + rows;
-        }
-        before += __shfl_sync(~0u, rows, 31);
-    }
-    most = __reduce_max_sync(~0u, most);
-    if (threadIdx.x == 0) {
-        shared.most_parts = most;
-    }
+    return MergeRow(params, shared.splits[before], before > 0 ? shared.splits[before - 1].row_end : 0, row);
 }
-
-__device__ __forceinline__ MergeRow find_row(const SharedMerge &shared, const Params &params, int row)
-{
-    int low = 0, high = shared.header.splits - 1;
-    while (low < high) {
-        const int middle = (low + high) / 2;
-        if (shared.row_end[middle] > row) {
-            high = middle;
-        } else {
-            low = middle + 1;
-        }
-    }
-    return MergeRow(params, shared.splits[low], row - (low > 0 ? shared.row_end[low - 1] : 0));
-}
-
-/** A way to divide the rows, and how long it takes: reads are made in rounds, each of which waits for memory once. */
-struct Division {
-    int way;
-    int lanes; /* of a CTA's item */
-    int items;
-    int cost = INT32_MAX; /* quarters of a round */
-
-    __device__ __forceinline__ void consider(int number, int item_lanes, int all, int takers, int rounds_each,
-                                             int extra)
-    {
-        const int rounds = (all + takers - 1) / takers * rounds_each;
-        if (rounds * 4 + extra < cost) {
-            way = number;
-            lanes = item_lanes;
-            items = all;
-            cost = rounds * 4 + extra;
-        }
-    }
-    template <int Rows, int Chunks, int Parts>
-    __device__ __forceinline__ void consider_warps(int number, int rows, int parts)
-    {
-        consider(number, 32, (rows + Rows - 1) / Rows * (2 / Chunks), gridDim.x * kWarps, (parts + Parts - 1) / Parts,
-                 0);
-    }
-    template <int Parts> __device__ __forceinline__ void consider_ctas(int number, int rows, int parts)
-    {
-        int width = 8;
-        while (width < kColumns / kChunk && rows * (kColumns / kChunk / width) > gridDim.x) {
-            width *= 2;
-        }
-        const int batch = kThreads / width * Parts;
-        consider(number, width, rows * (kColumns / kChunk / width), gridDim.x, (parts + batch - 1) / batch, 2);
-    }
-};
 
 /** Merges a warp's items: Rows rows of Chunks · 256 columns. */
 template <typename Element, int Rows, int Chunks, int Parts>
 __device__ __forceinline__ void merge_by_warps(const SharedMerge &shared, const Params &params,
-                                               Predecessor &predecessor, int rows, int items)
+                                               Predecessor &predecessor, const hm_sm90_header &header, int cta)
 {
+    const int rows = shared.splits[header.splits - 1].row_end, step = header.merge_ctas * kWarps;
     /* Neighbouring items go to different CTAs. */
-    for (int item = blockIdx.x + threadIdx.x / 32 * gridDim.x; item < items; item += gridDim.x * kWarps) {
+    for (int item = cta + threadIdx.x / 32 * header.merge_ctas; item < header.merge_items; item += step) {
         const int first = item / (2 / Chunks) * Rows, column = item % (2 / Chunks) * 256;
         MergeRow found[Rows];
 #pragma unroll
         for (int r = 0; r < Rows; r++) {
-            found[r] = find_row(shared, params, min(first + r, rows - 1));
+            found[r] = find_row(shared, params, header.splits, min(first + r, rows - 1));
             found[r].parts = first + r < rows ? found[r].parts : 0;
         }
         WarpMerge<Element, Rows, Chunks, Parts>::run(params, predecessor, found, column);
@@ -120,38 +45,34 @@ __device__ __forceinline__ void merge_by_warps(const SharedMerge &shared, const 
 
 template <typename Element, int Parts>
 __device__ __forceinline__ void merge_by_ctas(SharedMerge &shared, const Params &params, Predecessor &predecessor,
-                                              int lanes, int items)
+                                              const hm_sm90_header &header, int cta)
 {
-    const int pieces = kColumns / kChunk / lanes;
-    for (int item = blockIdx.x; item < items; item += gridDim.x) {
-        const MergeRow row = find_row(shared, params, item / pieces);
-        CtaMerge<Element, Parts>::run(shared.sums, params, predecessor, row, lanes, item % pieces * lanes * kChunk);
+    const int log2 = header.merge_way - HM_SM90_MERGE_BY_CTA + 3, pieces = 6 - log2;
+    for (int item = cta; item < header.merge_items; item += header.merge_ctas) {
+        const MergeRow row = find_row(shared, params, header.splits, item >> pieces);
+        const int column = (item & ((1 << pieces) - 1)) * kChunk << log2;
+        CtaMerge<Element, Parts>::run(shared.sums, params, predecessor, row, log2, column);
     }
 }
 
-/** Merges all splits the quickest way. Waits for the kernel before. */
-template <typename Element> __device__ __forceinline__ void merge_splits(SharedMerge &shared, const Params &params)
+/** Merges all splits the way that the schedule has settled on. Waits for the kernel before. */
+template <typename Element>
+__device__ __forceinline__ void merge_splits(SharedMerge &shared, const Params &params, const hm_sm90_header &header,
+                                             int cta)
 {
-    const int rows = shared.header.splits > 0 ? shared.row_end[shared.header.splits - 1] : 0;
-    const int parts = shared.most_parts;
-    Division division;
-    division.consider_warps<1, 1, 8>(0, rows, parts);
-    division.consider_warps<1, 2, 4>(1, rows, parts);
-    division.consider_warps<2, 2, 2>(2, rows, parts);
-    division.consider_ctas<8>(3, rows, parts);
     Predecessor predecessor;
-    switch (division.way) {
-    case 0:
-        merge_by_warps<Element, 1, 1, 8>(shared, params, predecessor, rows, division.items);
+    switch (header.merge_way) {
+    case HM_SM90_MERGE_HALF_ROWS:
+        merge_by_warps<Element, 1, 1, 8>(shared, params, predecessor, header, cta);
         break;
-    case 1:
-        merge_by_warps<Element, 1, 2, 4>(shared, params, predecessor, rows, division.items);
+    case HM_SM90_MERGE_ROWS:
+        merge_by_warps<Element, 1, 2, 4>(shared, params, predecessor, header, cta);
         break;
-    case 2:
-        merge_by_warps<Element, 2, 2, 2>(shared, params, predecessor, rows, division.items);
+    case HM_SM90_MERGE_PAIRS:
+        merge_by_warps<Element, 2, 2, 2>(shared, params, predecessor, header, cta);
         break;
     default:
-        merge_by_ctas<Element, 8>(shared, params, predecessor, division.lanes, division.items);
+        merge_by_ctas<Element, 8>(shared, params, predecessor, header, cta);
     }
     predecessor.wait();
 }
@@ -173,12 +94,12 @@ __device__ __forceinline__ void write_empty(const Params &params, int token, int
     }
 }
 
-__device__ __forceinline__ void write_empties(const SharedMerge &shared, const Params &params)
+__device__ __forceinline__ void write_empties(const Params &params, const hm_sm90_header &header, int cta)
 {
     const int heads = params.shape.heads;
     const int warp = threadIdx.x / 32;
     const Workspace &workspace = params.workspace;
-    for (int i = blockIdx.x; i < shared.header.empties; i += gridDim.x) {
+    for (int i = cta; i < header.empties; i += header.merge_ctas) {
         const int request = workspace.empties[i];
         const int start = workspace.q_starts[request];
         const int rows = workspace.q_lens[request] * heads;
@@ -186,11 +107,23 @@ __device__ __forceinline__ void write_empties(const SharedMerge &shared, const P
             write_empty(params, start + row / heads, row % heads);
         }
     }
-    const int total = shared.header.q_total;
+    const int total = header.q_total;
     const int64_t rows = (int64_t)(params.rows - total) * heads;
-    for (int64_t row = blockIdx.x * kWarps + warp; row < rows; row += gridDim.x * kWarps) {
+    for (int64_t row = cta * kWarps + warp; row < rows; row += header.merge_ctas * kWarps) {
         write_empty(params, total + (int)(row / heads), (int)(row % heads));
     }
+}
+
+/** The header, in one round of reads. */
+__device__ __forceinline__ hm_sm90_header read_header(const Workspace &workspace)
+{
+    union {
+        uint4 words[2];
+        hm_sm90_header header;
+    } read;
+    read.words[0] = reinterpret_cast<const uint4 *>(workspace.header)[0];
+    read.words[1] = reinterpret_cast<const uint4 *>(workspace.header)[1];
+    return read.header;
 }
 
 template <typename Element> __device__ __forceinline__ void combine(const Params &params)
@@ -199,10 +132,24 @@ template <typename Element> __device__ __forceinline__ void combine(const Params
     grid_release_dependents();
     /* The schedule may be read ahead of the wait: when this kernel starts, all that came before the decode is over, or
      * the schedule was complete long before (hm_sm90_decode_params::early). */
-    number_rows(shared, params);
+    const hm_sm90_header header = read_header(params.workspace);
+    if (threadIdx.x < params.shape.groups) {
+        shared.splits[threadIdx.x] = params.workspace.splits[threadIdx.x];
+    }
+    /* The last CTAs work. The first ones that start leave at once then, and the others find their places. */
+    const int idle = header.splits + header.empties > 0 || header.q_total < params.rows ? gridDim.x - header.merge_ctas
+                                                                                        : gridDim.x - 1;
+    const int cta = (int)blockIdx.x - idle;
+    if (cta < 0) {
+        return;
+    }
     __syncthreads();
-    merge_splits<Element>(shared, params);
-    write_empties(shared, params);
+    if (header.splits > 0) {
+        merge_splits<Element>(shared, params, header, cta);
+    } else {
+        grid_wait_for_predecessor();
+    }
+    write_empties(params, header, cta);
 }
 
 /* As few registers as let it start beside a decode of 16 rows, 3 warps of 96 in a quarter of the processor, and two of

@@ -244,7 +244,7 @@ hopmla_status hm_sm90_decode(hm_device *device, const hm_envelope *envelope, con
     }
     launch = (hm_launch){
         .kernel = fp16 ? HM_KERNEL_combine_fp16 : HM_KERNEL_combine_bf16,
-        .grid = { launch.grid[0], 1, 1 },
+        .grid = { launch.grid[0] * HM_SM90_MERGE_WAVES(tile->rows), 1, 1 },
         .threads = HM_SM90_COMBINE_THREADS,
         .programmatic = 1,
     };

@@ -6,6 +6,7 @@
  * The merge of a row's partial results: O = Σ wᵢ·Oᵢ / Σ wᵢ with wᵢ = 2^(LSEᵢ − largest), always in the same order. */
 
 #include "ptx/convert.cuh"
+#include "ptx/copy.cuh"
 #include "tile_work.cuh"
 
 constexpr int kThreads = HM_SM90_COMBINE_THREADS;
@@ -13,38 +14,68 @@ constexpr int kWarps = kThreads / 32;
 constexpr int kColumns = 512;
 constexpr int kChunk = 8; /* columns of a read, 16 bytes */
 
-/** A row of a split request: where its partial results are, and where it goes. */
+/** A row of a split request. */
 struct MergeRow {
-    const unsigned char *out; /* of part 0, were it in slot 0 of its group like the others */
-    const float *lse;
-    uint32_t stride; /* rows of a slot: a group has two, part 0 is in slot 1 */
-    int parts;       /* 0: there is no such row */
-    unsigned char *merged_out;
-    float *merged_lse; /* or NULL */
+    uint32_t first; /* partial row of part 0, were it in slot 0 of its group like the others */
+    int token;      /* of out and lse */
+    int head;
+    int parts; /* 0: there is no such row */
 
     MergeRow() = default;
-    __device__ __forceinline__ MergeRow(const Params &params, const hm_sm90_split &split, int row)
-        : stride(params.shape.tiles * params.shape.tile_rows), parts(split.parts)
+    /** Row `row` of the split, counted in all rows of all splits, which starts behind row_start. */
+    __device__ __forceinline__ MergeRow(const Params &params, const hm_sm90_split &split, int row_start, int row)
     {
-        const int64_t first = (int64_t)stride * (2 * split.first_group) + row;
-        out = static_cast<const unsigned char *>(params.workspace.partial_out) + first * HM_SM90_ROW_BYTES;
-        lse = params.workspace.partial_lse + first;
-        Segment segment = {};
-        segment.q_start = split.q_start;
-        segment.q_len = split.q_len;
-        merged_out = output_row(params, segment, 0, row, -1);
-        merged_lse = output_lse(params, segment, 0, row, -1);
-        parts = merged_out ? parts : 0;
+        const int index = row - row_start;
+        const int in_request = (int)((index + 0.5f) * params.heads_inverse);
+        first = slot_rows(params) * 2 * split.first_group + index;
+        token = split.q_start + in_request;
+        head = index - in_request * params.shape.heads;
+        parts = token < params.rows ? split.parts : 0;
     }
-    __device__ __forceinline__ const float *lse_of(int part) const
+    /** Partial rows of a slot. A group has two slots; part 0 is in slot 1, the others in slot 0. */
+    __device__ __forceinline__ static uint32_t slot_rows(const Params &params)
     {
-        return lse + (part == 0 ? stride : part * 2 * stride);
+        return params.shape.tiles * params.shape.tile_rows;
     }
-    __device__ __forceinline__ const uint4 *out_of(int part, int column) const
+    __device__ __forceinline__ uint32_t row_of(const Params &params, int part) const
     {
-        const uint64_t slot = (uint64_t)stride * HM_SM90_ROW_BYTES; /* below 2^29 */
-        return reinterpret_cast<const uint4 *>(out + column * 2 +
-                                               (part == 0 ? slot : part * (uint64_t)(uint32_t)(2 * slot)));
+        return first + slot_rows(params) * (part == 0 ? 1 : 2 * part);
+    }
+    __device__ __forceinline__ unsigned char *out(const Params &params) const
+    {
+        return static_cast<unsigned char *>(params.out) +
+               (token * params.out_token_stride + head * params.out_head_stride) * 2;
+    }
+    __device__ __forceinline__ void store_lse(const Params &params, float lse_log2) const
+    {
+        if (params.lse) {
+            params.lse[token * params.lse_token_stride + head * params.lse_head_stride] =
+                convert_lse(lse_log2, params.lse_kind);
+        }
+    }
+};
+
+/** What is read of a part: an LSE, and 16 bytes of each chunk. The addresses are settled where one is made: nvcc 13.0
+ * would find them one by one between the reads. */
+template <int Chunks> struct PartRead {
+    const float *lse;
+    const uint4 *words;
+
+    PartRead() = default;
+    __device__ __forceinline__ PartRead(const Params &params, uint32_t row, int column)
+        : lse(params.workspace.partial_lse + row),
+          words(reinterpret_cast<const uint4 *>(static_cast<const unsigned char *>(params.workspace.partial_out) +
+                                                (uint64_t)row * HM_SM90_ROW_BYTES + column * 2))
+    {
+        asm volatile("" : "+l"(lse), "+l"(words));
+    }
+    __device__ __forceinline__ void read(bool there, float &part_lse, uint4 (&part)[Chunks]) const
+    {
+        part_lse = load_global(lse, there, -INFINITY);
+#pragma unroll
+        for (int chunk = 0; chunk < Chunks; chunk++) {
+            part[chunk] = load_global(words + chunk * 32, there);
+        }
     }
 };
 
@@ -109,20 +140,13 @@ template <typename Element, int Chunks> struct PartSum {
     }
     __device__ __forceinline__ float scale() const
     {
-        return weight > 0 ? 1 / weight : 0;
+        return weight > 0 ? reciprocal(weight) : 0;
     }
     __device__ __forceinline__ float lse() const
     {
         return weight == 0 ? -INFINITY : top + log2_fast(weight);
     }
 };
-
-__device__ __forceinline__ void store_merged_lse(const Params &params, const MergeRow &row, float lse_log2)
-{
-    if (row.merged_lse) {
-        *row.merged_lse = convert_lse(lse_log2, params.lse_kind);
-    }
-}
 
 /** A warp merges Chunks · 256 columns of Rows rows: Parts reads of each are under way at one time. */
 template <typename Element, int Rows, int Chunks, int Parts> struct WarpMerge {
@@ -138,14 +162,12 @@ template <typename Element, int Rows, int Chunks, int Parts> struct WarpMerge {
         }
 #pragma unroll 1
         for (int first = 0; first < most; first += Parts) {
-            const float *lse_at[Rows][Parts];
-            const uint4 *words_at[Rows][Parts];
+            PartRead<Chunks> at[Rows][Parts];
 #pragma unroll
             for (int r = 0; r < Rows; r++) {
 #pragma unroll
                 for (int i = 0; i < Parts; i++) {
-                    lse_at[r][i] = rows[r].lse_of(first + i);
-                    words_at[r][i] = rows[r].out_of(first + i, lane_column);
+                    at[r][i] = PartRead<Chunks>(params, rows[r].row_of(params, first + i), lane_column);
                 }
             }
             predecessor.wait();
@@ -155,12 +177,7 @@ template <typename Element, int Rows, int Chunks, int Parts> struct WarpMerge {
             for (int r = 0; r < Rows; r++) {
 #pragma unroll
                 for (int i = 0; i < Parts; i++) {
-                    const bool there = first + i < rows[r].parts;
-                    lse[r][i] = there ? *lse_at[r][i] : -INFINITY;
-#pragma unroll
-                    for (int chunk = 0; chunk < Chunks; chunk++) {
-                        words[r][i][chunk] = there ? words_at[r][i][chunk * 32] : make_uint4(0, 0, 0, 0);
-                    }
+                    at[r][i].read(first + i < rows[r].parts, lse[r][i], words[r][i]);
                 }
             }
 #pragma unroll
@@ -181,6 +198,7 @@ template <typename Element, int Rows, int Chunks, int Parts> struct WarpMerge {
                                                  const PartSum<Element, Chunks> &sum, int lane_column)
     {
         const float scale = sum.scale();
+        unsigned char *const out = row.out(params) + lane_column * 2;
 #pragma unroll
         for (int chunk = 0; chunk < Chunks; chunk++) {
             uint32_t words[4];
@@ -189,55 +207,56 @@ template <typename Element, int Rows, int Chunks, int Parts> struct WarpMerge {
                 const float *pair = &sum.o[chunk * kChunk + j * 2];
                 words[j] = Element::pack(pair[0] * scale, pair[1] * scale);
             }
-            *reinterpret_cast<uint4 *>(row.merged_out + lane_column * 2 + chunk * 512) =
-                make_uint4(words[0], words[1], words[2], words[3]);
+            *reinterpret_cast<uint4 *>(out + chunk * 512) = make_uint4(words[0], words[1], words[2], words[3]);
         }
         if (lane_column == 0) {
-            store_merged_lse(params, row, sum.lse());
+            row.store_lse(params, sum.lse());
         }
     }
 };
 
-/** A CTA's threads share the parts of 8 · lanes columns of a row; lanes is a power of two, 8 … 64. */
+/** The threads of a CTA share the parts of some columns of a row. */
 struct SharedSums {
-    float top[kThreads / 32][2]; /* of a warp's sum, and its weight */
+    float top[kWarps]; /* of a warp's sum, and its weight */
+    float weight[kWarps];
     alignas(16) float o[kThreads * kChunk];
 };
 
 template <typename Element, int Parts> struct CtaMerge {
+    /** `lanes` is 2^log2, 8 … 64, as many as have different columns. */
     __device__ __forceinline__ static void run(SharedSums &shared, const Params &params, Predecessor &predecessor,
-                                               const MergeRow &row, int lanes, int column)
+                                               const MergeRow &row, int log2, int column)
     {
-        const int lane = threadIdx.x & (lanes - 1), slots = kThreads / lanes;
+        const int lane = threadIdx.x & ((1 << log2) - 1), slots = kThreads >> log2;
         PartSum<Element, 1> sum;
-        int first = threadIdx.x / lanes;
+        int first = threadIdx.x >> log2;
 #pragma unroll 1
         do {
-            const float *lse_at[Parts];
-            const uint4 *words_at[Parts];
+            const uint32_t step = MergeRow::slot_rows(params) * 2 * slots;
+            uint32_t part_row = row.first + MergeRow::slot_rows(params) * 2 * first;
+            PartRead<1> at[Parts];
 #pragma unroll
             for (int i = 0; i < Parts; i++) {
-                lse_at[i] = row.lse_of(first + i * slots);
-                words_at[i] = row.out_of(first + i * slots, column + lane * kChunk);
+                at[i] =
+                    PartRead<1>(params, i > 0 || first > 0 ? part_row : row.row_of(params, 0), column + lane * kChunk);
+                part_row += step;
             }
             predecessor.wait();
             float lse[Parts];
             uint4 words[Parts][1];
 #pragma unroll
             for (int i = 0; i < Parts; i++) {
-                const bool there = first + i * slots < row.parts;
-                lse[i] = there ? *lse_at[i] : -INFINITY;
-                words[i][0] = there ? *words_at[i] : make_uint4(0, 0, 0, 0);
+                at[i].read(first + i * slots < row.parts, lse[i], words[i]);
             }
             sum.add(lse, words);
             first += slots * Parts;
         } while (first < row.parts);
         __syncwarp();
-        add_lanes(sum, lanes);
-        share(shared, sum, lanes, lane);
-        const int columns = lanes * kChunk, pair = threadIdx.x * 2;
-        if (pair < columns && row.parts > 0) {
-            finish(shared, params, row, lanes, column, pair);
+        add_lanes(sum, 1 << log2);
+        share(shared, sum, log2, lane);
+        const int pair = threadIdx.x * 2;
+        if (pair < kChunk << log2 && row.parts > 0) {
+            finish(shared, params, row, log2, column, pair);
         }
     }
 
@@ -245,6 +264,9 @@ template <typename Element, int Parts> struct CtaMerge {
     /** Sums of the lanes of a warp that have the same columns. */
     __device__ __forceinline__ static void add_lanes(PartSum<Element, 1> &sum, int lanes)
     {
+        if (lanes >= 32) {
+            return;
+        }
         float larger = sum.top;
         for (int distance = 16; distance >= lanes; distance /= 2) {
             larger = fmaxf(larger, __shfl_xor_sync(~0u, larger, distance));
@@ -258,16 +280,15 @@ template <typename Element, int Parts> struct CtaMerge {
             }
         }
     }
-    __device__ __forceinline__ static void share(SharedSums &shared, const PartSum<Element, 1> &sum, int lanes,
-                                                 int lane)
+    __device__ __forceinline__ static void share(SharedSums &shared, const PartSum<Element, 1> &sum, int log2, int lane)
     {
         __syncthreads(); /* the item before has been read */
         if ((threadIdx.x & 31) == 0) {
-            shared.top[threadIdx.x / 32][0] = sum.top;
-            shared.top[threadIdx.x / 32][1] = sum.weight;
+            shared.top[threadIdx.x / 32] = sum.top;
+            shared.weight[threadIdx.x / 32] = sum.weight;
         }
-        if ((threadIdx.x & 31) < lanes) {
-            float *place = &shared.o[(threadIdx.x / max(lanes, 32) * lanes + lane) * kChunk];
+        if ((threadIdx.x & 31) < 1 << log2) {
+            float *place = &shared.o[((threadIdx.x >> max(log2, 5) << log2) + lane) * kChunk];
 #pragma unroll
             for (int i = 0; i < kChunk; i += 4) {
                 *reinterpret_cast<float4 *>(place + i) =
@@ -278,32 +299,39 @@ template <typename Element, int Parts> struct CtaMerge {
     }
     /** Adds up the sums of warps, two columns a thread. */
     __device__ __forceinline__ static void finish(const SharedSums &shared, const Params &params, const MergeRow &row,
-                                                  int lanes, int column, int pair)
+                                                  int log2, int column, int pair)
     {
-        const int columns = lanes * kChunk, step = max(lanes / 32, 1); /* warps that share a part */
-        float top = -INFINITY;
-#pragma unroll
-        for (int warp = 0; warp < kWarps; warp++) {
-            top = fmaxf(top, shared.top[warp][0]);
-        }
-        const float base = top == -INFINITY ? 0 : top;
-        float weight = 0;
-        float2 o = make_float2(0, 0);
+        uint32_t *const out = reinterpret_cast<uint32_t *>(row.out(params) + (column + pair) * 2);
+        const int wide = log2 == 6, sums = kWarps >> wide; /* wide: two warps share a part */
+        float top[kWarps], weight[kWarps];
+        float2 o[kWarps];
 #pragma unroll
         for (int i = 0; i < kWarps; i++) {
-            if (i * step < kWarps) {
-                const float scale = exp2_fast(shared.top[i * step][0] - base);
-                const float2 more = *reinterpret_cast<const float2 *>(&shared.o[i * columns + pair]);
-                weight = fmaf(shared.top[i * step][1], scale, weight);
-                o.x = fmaf(more.x, scale, o.x);
-                o.y = fmaf(more.y, scale, o.y);
-            }
+            const int from = i & (sums - 1);
+            top[i] = shared.top[from << wide];
+            weight[i] = shared.weight[from << wide];
+            o[i] = *reinterpret_cast<const float2 *>(&shared.o[(from << log2) * kChunk + pair]);
         }
-        const float inverse = weight > 0 ? 1 / weight : 0;
-        *reinterpret_cast<uint32_t *>(row.merged_out + (column + pair) * 2) =
-            Element::pack(o.x * inverse, o.y * inverse);
+        float larger = top[0];
+#pragma unroll
+        for (int i = 1; i < kWarps; i++) {
+            larger = fmaxf(larger, top[i]);
+        }
+        const float base = larger == -INFINITY ? 0 : larger;
+        float all = 0;
+        float2 sum = make_float2(0, 0);
+#pragma unroll
+        for (int i = 0; i < kWarps; i++) {
+            const float scale = exp2_fast(top[i] - base);
+            const bool own = i < sums;
+            all = own ? fmaf(weight[i], scale, all) : all;
+            sum.x = own ? fmaf(o[i].x, scale, sum.x) : sum.x;
+            sum.y = own ? fmaf(o[i].y, scale, sum.y) : sum.y;
+        }
+        const float inverse = all > 0 ? reciprocal(all) : 0;
+        *out = Element::pack(sum.x * inverse, sum.y * inverse);
         if (column == 0 && pair == 0) {
-            store_merged_lse(params, row, weight == 0 ? -INFINITY : top + log2_fast(weight));
+            row.store_lse(params, all == 0 ? -INFINITY : larger + log2_fast(all));
         }
     }
 };

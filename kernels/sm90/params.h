@@ -80,10 +80,23 @@ typedef struct hm_sm90_group {
 /** A request cut over groups first_group … first_group + parts − 1: slot 1 of the first, slot 0 of the others. */
 typedef struct hm_sm90_split {
     int32_t q_start;
-    int32_t q_len;
+    int32_t row_end; /* rows (query token, head) of the splits up to and with this one */
     int32_t first_group;
     int32_t parts;
 } hm_sm90_split;
+
+/** CTAs of combine for each of decode. Two fit on a processor; they start beside a tile of few rows, but behind one of 64,
+ * when all processors are theirs. */
+#define HM_SM90_MERGE_WAVES(tile_rows) ((tile_rows) == HM_SM90_TILE_ROWS ? 2 : 1)
+
+/** Who merges an item. A warp: half a row of 8 parts at one time, a row of 4, two rows of 2; or the threads of a CTA: the
+ * columns of some lanes, 8 each, of a row. */
+enum {
+    HM_SM90_MERGE_HALF_ROWS = 0,
+    HM_SM90_MERGE_ROWS = 1,
+    HM_SM90_MERGE_PAIRS = 2,
+    HM_SM90_MERGE_BY_CTA = 3 /* + log2 of the lanes − 3, which are 8 … 64 */
+};
 
 typedef struct hm_sm90_header {
     uint32_t error;
@@ -91,7 +104,9 @@ typedef struct hm_sm90_header {
     int32_t q_total; /* query tokens of all requests */
     int32_t splits;
     int32_t empties;
-    int32_t reserved[3];
+    int32_t merge_way;   /* HM_SM90_MERGE_* */
+    int32_t merge_items; /* in which rows of splits are merged */
+    int32_t merge_ctas;  /* that do it; those beyond have nothing to do */
 } hm_sm90_header;
 
 /** Addresses of a workspace's parts. */
@@ -162,7 +177,7 @@ typedef struct hm_sm90_decode_params {
 HM_STATIC_ASSERT(sizeof(hm_sm90_segment) == 32, "read as two 16-byte words");
 HM_STATIC_ASSERT(sizeof(hm_sm90_group) == 256, "read by 64 threads, one word each");
 HM_STATIC_ASSERT(sizeof(hm_sm90_split) == 16, "read as one 16-byte word");
-HM_STATIC_ASSERT(sizeof(hm_sm90_header) == 32, "padded to 32 bytes");
+HM_STATIC_ASSERT(sizeof(hm_sm90_header) == 32, "read as two 16-byte words");
 HM_STATIC_ASSERT(sizeof(hm_sm90_workspace) == 12 * sizeof(void *), "no padding");
 HM_STATIC_ASSERT(sizeof(hm_sm90_shape) == 32, "no padding");
 HM_STATIC_ASSERT(sizeof(hm_sm90_decode_params) == 144 + 32 + 96, "no padding");

@@ -6,8 +6,10 @@
  *
  *   1. copy lengths, cut those outside the envelope, sum costs        (all threads, 1024 requests at a time)
  *   2. cut the line of pages into groups, for 64 budgets at once      (two warps, a budget a lane)
- *   3. write segments and splits of the cheapest way                  (a warp a group) */
+ *   3. write segments and splits of the cheapest way                  (a warp a group)
+ *   4. divide the rows of splits over the CTAs that merge them        (a warp, a way a lane) */
 
+#include "merge_division.cuh"
 #include "params.h"
 #include "ptx/grid.cuh"
 #include "schedule_cut.cuh"
@@ -43,6 +45,7 @@ struct Shared {
     int32_t starts[kMaxGroups + 1]; /* groups before this one in which a split starts */
     int64_t costs[kCachedRows + 1];
     Totals warp_sums[kWarps];
+    MergeRows splits[kMaxGroups];
     uint32_t error;
 };
 static_assert(sizeof(Shared) <= HM_SM90_SCHEDULE_SHARED, "declared to the host");
@@ -251,8 +254,10 @@ __device__ __forceinline__ void write_segments(const hm_sm90_schedule_params &pa
 }
 
 /** The request that is cut at the end of `group` for the first time, if there is one. */
-__device__ __forceinline__ void write_split(const Shared &shared, const Workspace &workspace, int group, int groups)
+__device__ __forceinline__ void write_split(Shared &shared, const hm_sm90_schedule_params &params, int group)
 {
+    const Workspace &workspace = params.workspace;
+    const int groups = params.shape.groups;
     const int index = shared.starts[group];
     if (index == shared.starts[group + 1]) {
         return;
@@ -263,7 +268,45 @@ __device__ __forceinline__ void write_split(const Shared &shared, const Workspac
         parts++;
     }
     const int request = workspace.live[live];
-    workspace.splits[index] = { workspace.q_starts[request], workspace.q_lens[request], group, parts };
+    workspace.splits[index].q_start = workspace.q_starts[request];
+    workspace.splits[index].first_group = group;
+    workspace.splits[index].parts = parts;
+    shared.splits[index] = { workspace.q_lens[request] * params.shape.heads, parts };
+}
+
+/** Numbers the rows of splits, and settles on the quickest way to merge them. One warp. */
+__device__ __forceinline__ void divide_merge(const Shared &shared, const hm_sm90_schedule_params &params)
+{
+    const Shape &shape = params.shape;
+    const int lane = threadIdx.x & 31, splits = shared.starts[shape.groups];
+    MergeLoad load;
+    int row_end = 0;
+    for (int s = 0; s < splits; s++) {
+        row_end += shared.splits[s].rows;
+        if (lane == 0) {
+            params.workspace.splits[s].row_end = row_end;
+        }
+        add_rows(load, min(lane, kMergeWays - 1), shared.splits[s]);
+    }
+    /* Where decode leaves most processors idle, combine stays on half of them: the next decode starts on the others. */
+    int busy = 0;
+    for (int group = lane; group < shape.groups; group += 32) {
+        const Cut begin = shared.cuts[group], end = shared.cuts[group + 1];
+        busy += begin.live != end.live || begin.page != end.page;
+    }
+    busy = __reduce_add_sync(~0u, busy);
+    const int ctas =
+        shape.groups * shape.tile_stride * (busy * 2 > shape.groups ? HM_SM90_MERGE_WAVES(shape.tile_rows) : 1);
+    const int64_t time = lane < kMergeWays ? time_of(load, lane, ctas) : INT64_MAX;
+    int64_t least = time;
+    for (int distance = 16; distance > 0; distance /= 2) {
+        least = min(least, (int64_t)__shfl_xor_sync(~0u, least, distance));
+    }
+    if (lane == __ffs(__ballot_sync(~0u, time == least)) - 1) {
+        params.workspace.header->merge_way = lane;
+        params.workspace.header->merge_items = lane == HM_SM90_MERGE_PAIRS ? (load.items + 1) / 2 : load.items;
+        params.workspace.header->merge_ctas = ctas;
+    }
 }
 
 extern "C" __global__ void __launch_bounds__(kThreads, 1)
@@ -295,6 +338,10 @@ extern "C" __global__ void __launch_bounds__(kThreads, 1)
         write_segments(params, group, begin.live + shared.inside[group], begin, shared.cuts[group + 1]);
     }
     if (threadIdx.x < groups) {
-        write_split(shared, params.workspace, threadIdx.x, groups);
+        write_split(shared, params, threadIdx.x);
+    }
+    __syncthreads();
+    if (warp == 0) {
+        divide_merge(shared, params);
     }
 }

@@ -83,20 +83,26 @@ template <bool Rope> struct Loader {
         }
     }
 
-    /** Loads the first page ahead of the wait for the kernel before, if no append of this step touches it; returns how
-     * many were. More would be in the way of Q. */
+    /** Loads the first page ahead of the wait for the kernel before, and the second when that has come, if no append of
+     * this step touches them; returns how many were. More at one time would be in the way of Q, and of the start of other
+     * CTAs. */
     __device__ __forceinline__ int load_ahead(SharedMemory &shared, const Params &params, const CacheMaps &maps)
     {
-        if (!params.early || !have) {
-            return 0;
+        int loaded = 0;
+#pragma unroll 1
+        while (params.early && have && loaded < 2) {
+            const PageCursor &cursor = shared.cursors[half];
+            const Segment &segment = WorkIterator(cursor.tile, cursor.index).segment(shared.work, params);
+            if (cursor.lent || segment.page_end - cursor.left - 1 >= segment.fresh_page) {
+                break;
+            }
+            if (loaded > 0) {
+                mbarrier_wait(shared_address(&shared.latent_full[half][0]), 0);
+            }
+            refill(shared, params, maps, loaded, 0, true);
+            loaded++;
         }
-        const PageCursor &cursor = shared.cursors[half];
-        const Segment &segment = WorkIterator(cursor.tile, cursor.index).segment(shared.work, params);
-        if (segment.page_begin >= segment.fresh_page) {
-            return 0;
-        }
-        refill(shared, params, maps, 0, 0, true);
-        return 1;
+        return loaded;
     }
 
     __device__ __forceinline__ int coordinate(const Params &params) const

@@ -33,6 +33,40 @@ __device__ __forceinline__ void store_global(unsigned char *row, uint32_t offset
                  : "memory");
 }
 
+/** 16 bytes from global memory; zeros, and nothing is read, without `there`. */
+__device__ __forceinline__ uint4 load_global(const uint4 *address, bool there)
+{
+    uint4 words;
+    asm volatile("{\n"
+                 ".reg .pred p;\n"
+                 "setp.ne.u32 p, %5, 0;\n"
+                 "mov.b32 %0, 0;\n"
+                 "mov.b32 %1, 0;\n"
+                 "mov.b32 %2, 0;\n"
+                 "mov.b32 %3, 0;\n"
+                 "@p ld.global.v4.b32 {%0, %1, %2, %3}, [%4];\n"
+                 "}"
+                 : "=&r"(words.x), "=&r"(words.y), "=&r"(words.z), "=&r"(words.w)
+                 : "l"(address), "r"((int)there)
+                 : "memory");
+    return words;
+}
+
+/** A float from global memory; `otherwise`, and nothing is read, without `there`. */
+__device__ __forceinline__ float load_global(const float *address, bool there, float otherwise)
+{
+    float value = otherwise;
+    asm volatile("{\n"
+                 ".reg .pred p;\n"
+                 "setp.ne.u32 p, %2, 0;\n"
+                 "@p ld.global.f32 %0, [%1];\n"
+                 "}"
+                 : "+f"(value)
+                 : "l"(address), "r"((int)there)
+                 : "memory");
+    return value;
+}
+
 /** Brings the cache line of an address to L2. */
 __device__ __forceinline__ void prefetch_l2(const void *address)
 {
