@@ -5,14 +5,16 @@
  * README.md, Schedule, says what is written and why.
  *
  *   1. copy lengths, cut those outside the envelope, sum costs        (all threads, 1024 requests at a time)
- *   2. cut the line of pages into groups, for 64 budgets at once      (two warps, a budget a lane)
- *   3. write segments and splits of the cheapest way                  (a warp a group)
- *   4. divide the rows of splits over the CTAs that merge them        (a warp, a way a lane) */
+ *   2. put long and short requests in turn                            (a thread a request, up to 1024)
+ *   3. cut the line of pages into groups, for 64 budgets at once      (two warps, a budget a lane)
+ *   4. write segments and splits of the cheapest way                  (a warp a group)
+ *   5. divide the rows of splits over the CTAs that merge them        (a warp, a way a lane) */
 
 #include "merge_division.cuh"
 #include "params.h"
 #include "ptx/grid.cuh"
 #include "schedule_cut.cuh"
+#include "schedule_order.cuh"
 
 using Shape = hm_sm90_shape;
 using Workspace = hm_sm90_workspace;
@@ -145,6 +147,32 @@ __device__ __forceinline__ Totals sum_requests(Shared &shared, const hm_sm90_sch
         workspace.header->empties = before.empty();
     }
     return before;
+}
+
+/** Step 2. In place of batch order; more requests than threads are left in it: with many a group, cuts matter little. */
+__device__ __forceinline__ void order_requests(Shared &shared, const Workspace &workspace, int live)
+{
+    if (live > kThreads) {
+        return;
+    }
+    uint32_t *keys = reinterpret_cast<uint32_t *>(shared.tried); /* not yet in use */
+    const int i = threadIdx.x;
+    int size = 1;
+    while (size < live) {
+        size *= 2;
+    }
+    if (i < size) {
+        const int row = i < live ? workspace.live[i] : 0;
+        keys[i] = i < live ? order_key(row, pages_of(workspace.kv_lens[row])) : 0;
+    }
+    sort_keys(keys, size);
+    const uint32_t key = i < live ? keys[alternate(i, live)] : 0;
+    Totals all;
+    const Totals at = scan(shared, { 0, i < live ? kStartCost + kPageCost * key_pages(key) : 0 }, all);
+    if (i < live) {
+        workspace.live[i] = key_row(key);
+        shared.costs[i] = at.cost;
+    }
 }
 
 /** Tries 32 budgets: with splits from the average cost on, without from the largest request on. The last suffices: a
@@ -323,6 +351,8 @@ extern "C" __global__ void __launch_bounds__(kThreads, 1)
     }
     __syncthreads();
     const Totals totals = sum_requests(shared, params);
+    __syncthreads();
+    order_requests(shared, params.workspace, totals.live());
     __syncthreads();
     if (warp < 2) {
         try_budgets(shared, params, totals, warp == 0);

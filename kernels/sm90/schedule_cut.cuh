@@ -59,7 +59,7 @@ struct Outcome {
     int parts; /* that are to be merged */
 };
 
-/** Step 2: gives every group, in order, what fits into the budget: whole requests while they fit; then, with splits, as
+/** Step 3: gives every group, in order, what fits into the budget: whole requests while they fit; then, with splits, as
  * many pages of the next as still fit, if those are worth it. Cut g goes to tried[g · kBudgets]. */
 __device__ __forceinline__ Outcome cut_line(Cut *tried, const int64_t *costs, int live, int groups, int64_t budget,
                                             bool splits)

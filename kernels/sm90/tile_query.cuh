@@ -21,7 +21,6 @@ struct QueryTile {
 template <bool Rope> struct QueryCopy {
     const unsigned char *latent[4]; /* of rows thread / 8 + 16 i, from chunk thread % 8 of 16 bytes on */
     const unsigned char *rope[4];
-    const unsigned char *step; /* half of step 31 of row thread / 2 */
 
     /** Finds the rows; reads nothing. */
     __device__ __forceinline__ QueryCopy(const Params &params, const Segment &segment, int tile)
@@ -35,15 +34,13 @@ template <bool Rope> struct QueryCopy {
             latent[i] += row.valid ? byte : 0;
             rope[i] += row.valid ? byte : 0;
         }
-        const QueryRow row(params, segment, tile, thread / 2);
-        step = query_row(params.q, params.q_token_stride, params.q_head_stride, row);
-        step += row.valid ? kQuerySteps * 32 + (thread & 1) * 16 : 0;
     }
 
     __device__ __forceinline__ void start(SharedMemory &shared, PageSlot &slot) const
     {
         const int thread = group_thread();
         const uint32_t target = swizzled(thread / 8, thread & 7); /* 16 rows further on the swizzle is the same */
+        const uint32_t step_target = thread / 64 * 256 + (thread & 1) * 128 + (thread / 8 & 7) * 16;
 #pragma unroll
         for (int i = 0; i < 4; i++) {
 #pragma unroll
@@ -54,10 +51,10 @@ template <bool Rope> struct QueryCopy {
             if constexpr (Rope) {
                 copy_async(shared_address(shared.query_rope) + i * 2048 + target, rope[i], rope[i] != nullptr);
             }
+            /* The last two chunks of a row are step 31. */
+            copy_async(shared_address(shared.query_step) + i * 512 + step_target, latent[i] + 7 * 128,
+                       latent[i] != nullptr, (thread & 7) >= 6);
         }
-        const int row = thread / 2;
-        copy_async(shared_address(shared.query_step) + (row / 8) * 256 + (thread & 1) * 128 + (row & 7) * 16, step,
-                   step != nullptr);
     }
 };
 

@@ -14,6 +14,18 @@ __device__ __forceinline__ void copy_async(uint32_t destination, const void *sou
                  : "memory");
 }
 
+/** The same, if it is wanted. */
+__device__ __forceinline__ void copy_async(uint32_t destination, const void *source, bool valid, bool wanted)
+{
+    asm volatile("{\n"
+                 ".reg .pred p;\n"
+                 "setp.ne.u32 p, %3, 0;\n"
+                 "@p cp.async.cg.shared.global [%0], [%1], 16, %2;\n"
+                 "}" ::"r"(destination),
+                 "l"(source), "r"(valid ? 16 : 0), "r"((int)wanted)
+                 : "memory");
+}
+
 /** Waits for this thread's copies. */
 __device__ __forceinline__ void copy_wait()
 {
