@@ -64,17 +64,21 @@ static void add_fixed(bench_suite *suite, const uint32_t *heads, size_t count)
     }
 }
 
+static void add_varlen(bench_suite *suite, uint32_t s_q, uint32_t h, const uint16_t *lens)
+{
+    bench_case *c = bench_add(suite, "varlen", BENCH_LENS_ROWS, s_q, h);
+    for (uint32_t i = 0; i < c->b; ++i)
+        c->lens[i] = lens[i];
+}
+
 void bench_peers_suite(bench_suite *suite)
 {
     suite->name = "peers";
     add_fixed(suite, fixed_heads, COUNT(fixed_heads));
     for (size_t i = 0; i < COUNT(mtp); ++i)
         set_all(bench_add(suite, "mtp", 128, mtp[i].s_q, mtp[i].h), 4096);
-    for (size_t i = 0; i < BENCH_LENS; ++i) {
-        bench_case *c = bench_add(suite, "varlen", BENCH_LENS_ROWS, 1 + i % 2, i < BENCH_LENS / 2 ? 16 : 128);
-        for (uint32_t j = 0; j < BENCH_LENS_ROWS; ++j)
-            c->lens[j] = bench_lens[i][j];
-    }
+    for (uint32_t i = 0; i < BENCH_LENS; ++i)
+        add_varlen(suite, 1 + i % 2, i < BENCH_LENS / 2 ? 16 : 128, bench_lens[i]);
     for (uint32_t s_q = 1; s_q <= 4; s_q += 3)
         memcpy(bench_add(suite, "skewed", COUNT(skewed), s_q, 16)->lens, skewed, sizeof(skewed));
 }
@@ -91,8 +95,7 @@ void bench_nope_suite(bench_suite *suite)
     for (size_t i = 0; i < COUNT(nope); ++i)
         set_all(bench_add(suite, nope[i].s_q > 1 ? "mtp" : "fixed", nope[i].b, nope[i].s_q, nope[i].h), nope[i].len);
     for (size_t i = 0; i < 2; ++i) /* mean lengths near 4000, one query token */
-        memcpy(bench_add(suite, "varlen", BENCH_LENS_ROWS, 1, i == 0 ? 16 : 128)->lens,
-               bench_lens[2 + i * BENCH_LENS / 2], sizeof(bench_lens[0]));
+        add_varlen(suite, 1, i == 0 ? 16 : 128, bench_lens[2 + i * BENCH_LENS / 2]);
     memcpy(bench_add(suite, "skewed", COUNT(skewed), 1, 16)->lens, skewed, sizeof(skewed));
     for (uint64_t i = 0; i < suite->count; ++i)
         suite->cases[i].format = HOPMLA_KV_BF16_NOPE;
