@@ -114,7 +114,7 @@ __device__ __forceinline__ void write_empties(const Params &params, const hm_sm9
     }
 }
 
-/** The header, in one round of reads. */
+/** The header, in one round of reads. Whatever stands there, one CTA at least works, and none that is not there. */
 __device__ __forceinline__ hm_sm90_header read_header(const Workspace &workspace)
 {
     union {
@@ -123,6 +123,7 @@ __device__ __forceinline__ hm_sm90_header read_header(const Workspace &workspace
     } read;
     read.words[0] = reinterpret_cast<const uint4 *>(workspace.header)[0];
     read.words[1] = reinterpret_cast<const uint4 *>(workspace.header)[1];
+    read.header.merge_ctas = min(max(read.header.merge_ctas, 1), (int)gridDim.x);
     return read.header;
 }
 

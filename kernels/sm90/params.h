@@ -13,7 +13,8 @@
  *   empties       int32[max_batch]         requests with query rows and no cached token
  *   kv_lens, q_lens, q_starts              canonical copies: int32[max_batch], [max_batch], [max_batch + 1]
  *   live          int32[max_batch]         requests with query rows and cached tokens
- *   costs         int64[max_batch + 1]     cost of all live requests before this one
+ *   costs         int64[max_batch + 1]     cost of all live requests before this one; read where they are too many for
+ *                                          shared memory, and then in batch order
  *   partial_lse   float[2·groups·tiles·tile_rows]
  *   partial_out   the element type, [2·groups·tiles·tile_rows][512] */
 
@@ -85,10 +86,6 @@ typedef struct hm_sm90_split {
     int32_t parts;
 } hm_sm90_split;
 
-/** CTAs of combine for each of decode. Two fit on a processor; they start beside a tile of few rows, but behind one of 64,
- * when all processors are theirs. */
-#define HM_SM90_MERGE_WAVES(tile_rows) ((tile_rows) == HM_SM90_TILE_ROWS ? 2 : 1)
-
 /** Who merges an item. A warp: half a row of 8 parts at one time, a row of 4, two rows of 2; or the threads of a CTA: the
  * columns of some lanes, 8 each, of a row. */
 enum {
@@ -142,6 +139,8 @@ typedef struct hm_sm90_schedule_params {
     const int32_t *kv_lens;
     const int32_t *q_lens;        /* or NULL: max_q each */
     const int32_t *append_starts; /* or NULL: nothing is appended */
+    int32_t merge_grid;           /* CTAs of combine */
+    int32_t reserved;
     hm_sm90_shape shape;
     hm_sm90_workspace workspace;
 } hm_sm90_schedule_params;

@@ -37,6 +37,8 @@ struct Totals {
     __device__ __forceinline__ int empty() const { return (int)(counts >> 47); }
 };
 
+static_assert(kThreads <= kCachedRows, "requests that are put in order have their costs in shared memory");
+
 struct Shared {
     Cut tried[2][kMaxGroups + 1][kBudgets]; /* with splits; without */
     int64_t price[2];
@@ -316,15 +318,14 @@ __device__ __forceinline__ void divide_merge(const Shared &shared, const hm_sm90
         }
         add_rows(load, min(lane, kMergeWays - 1), shared.splits[s]);
     }
-    /* Where decode leaves most processors idle, combine stays on half of them: the next decode starts on the others. */
+    /* Where most groups have nothing to do, combine stays on half of the processors: the next decode starts on others. */
     int busy = 0;
     for (int group = lane; group < shape.groups; group += 32) {
         const Cut begin = shared.cuts[group], end = shared.cuts[group + 1];
         busy += begin.live != end.live || begin.page != end.page;
     }
     busy = __reduce_add_sync(~0u, busy);
-    const int ctas =
-        shape.groups * shape.tile_stride * (busy * 2 > shape.groups ? HM_SM90_MERGE_WAVES(shape.tile_rows) : 1);
+    const int ctas = busy * 2 > shape.groups ? params.merge_grid : shape.groups * shape.tile_stride;
     const int64_t time = lane < kMergeWays ? time_of(load, lane, ctas) : INT64_MAX;
     int64_t least = time;
     for (int distance = 16; distance > 0; distance /= 2) {
