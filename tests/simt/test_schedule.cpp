@@ -1,0 +1,376 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/** @file
+ * The kernels ahead of a decode and behind it, their own code, on the host: every page of a random batch belongs to one
+ * segment, every row of what was cut is merged once, from its parts, and everything else is left as it was. What decode
+ * itself would store is made up. */
+
+#include "on_host.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <map>
+#include <vector>
+
+namespace
+{
+constexpr uint16_t kUntouched = 0x7777;
+constexpr float kUntouchedLse = 12345.0f;
+
+uint64_t random_state;
+const char *now_at;
+int taken[HM_SM90_MERGE_BY_CTA + 4]; /* ways to merge */
+
+uint32_t draw(uint32_t below)
+{
+    random_state ^= random_state << 13;
+    random_state ^= random_state >> 7;
+    random_state ^= random_state << 17;
+    return uint32_t((random_state >> 20) % below);
+}
+
+void require(bool holds, const char *what)
+{
+    if (!holds) {
+        std::fprintf(stderr, "test_schedule: %s: not so: %s\n", now_at, what);
+        std::exit(1);
+    }
+}
+#define REQUIRE(condition) require(condition, #condition)
+
+int pages_of(int tokens)
+{
+    return (tokens + HM_SM90_PAGE_TOKENS - 1) / HM_SM90_PAGE_TOKENS;
+}
+float widen(uint16_t bits)
+{
+    const uint32_t word = uint32_t(bits) << 16;
+    float value;
+    std::memcpy(&value, &word, sizeof value);
+    return value;
+}
+
+/** A batch, as the host would describe it. */
+struct Batch {
+    hm_sm90_shape shape{};
+    bool twice = false; /* CTAs of combine for each of decode: two */
+    std::vector<int32_t> kv_lens, q_lens;
+    int tail = 0; /* rows behind the batch */
+
+    Batch(int units, int heads, int tile_rows, int max_batch, int max_q, int max_kv)
+    {
+        shape.heads = heads;
+        shape.tile_rows = tile_rows;
+        shape.tiles = (heads * max_q + tile_rows - 1) / tile_rows;
+        shape.tile_stride = std::min(shape.tiles, units);
+        shape.groups = std::min(units / shape.tile_stride, pages_of(max_kv) * max_batch);
+        shape.max_batch = max_batch;
+        shape.max_q = max_q;
+        shape.max_kv = max_kv;
+    }
+    int requests() const { return int(kv_lens.size()); }
+    int rows(int request) const { return q_lens[request] * shape.heads; }
+    bool live(int request) const { return kv_lens[request] > 0 && q_lens[request] > 0; }
+    int ctas() const { return shape.groups * shape.tile_stride; }
+    int merge_grid() const { return ctas() * (twice ? 2 : 1); }
+    int64_t partial_row(int group, int part, int row) const
+    {
+        return (int64_t(group) * 2 + part) * shape.tiles * shape.tile_rows + row;
+    }
+};
+
+/** Memory of a workspace, each part with its own bounds, full of nonsense. */
+struct Space {
+    hm_sm90_header header;
+    std::vector<hm_sm90_group> groups;
+    std::vector<hm_sm90_split> splits;
+    std::vector<hm_sm90_segment> segments;
+    std::vector<int32_t> empties, kv_lens, q_lens, q_starts, live;
+    std::vector<int64_t> costs;
+    std::vector<float> partial_lse;
+    std::vector<uint16_t> partial_out;
+    hm_sm90_workspace addresses;
+
+    explicit Space(const hm_sm90_shape &s)
+        : groups(s.groups), splits(s.groups), segments(s.max_batch + s.groups), empties(s.max_batch, -1),
+          kv_lens(s.max_batch, -1), q_lens(s.max_batch, -1), q_starts(s.max_batch + 1, -1), live(s.max_batch, -1),
+          costs(s.max_batch + 1, -1), partial_lse(size_t(2) * s.groups * s.tiles * s.tile_rows, NAN),
+          partial_out(partial_lse.size() * 512, 0x7FC0)
+    {
+        std::memset(&header, 0xAA, sizeof header);
+        std::memset(groups.data(), 0xAA, groups.size() * sizeof groups[0]);
+        std::memset(splits.data(), 0xAA, splits.size() * sizeof splits[0]);
+        std::memset(segments.data(), 0xAA, segments.size() * sizeof segments[0]);
+        addresses = { &header,        groups.data(),  splits.data(),      segments.data(),
+                      empties.data(), kv_lens.data(), q_lens.data(),      q_starts.data(),
+                      live.data(),    costs.data(),   partial_lse.data(), partial_out.data() };
+    }
+};
+
+/** A stretch of a request that a group has. */
+struct Stretch {
+    int group, part, begin, end;
+};
+using Stretches = std::vector<std::vector<Stretch>>; /* by request, in order of pages */
+
+Stretches read_segments(const Batch &b, const Space &s)
+{
+    Stretches found(b.requests());
+    std::vector<int> starts(b.requests() + 1, 0);
+    for (int r = 0; r < b.requests(); r++) {
+        starts[r + 1] = starts[r] + b.q_lens[r];
+    }
+    for (int g = 0; g < b.shape.groups; g++) {
+        const hm_sm90_group &group = s.groups[g];
+        int slots[2] = { 0, 0 };
+        REQUIRE(group.count >= 0 && group.first >= 0 && group.first + group.count <= int(s.segments.size()));
+        for (int i = 0; i < group.count; i++) {
+            const hm_sm90_segment &segment = s.segments[group.first + i];
+            const int r = segment.request;
+            REQUIRE(i >= HM_SM90_INLINE_SEGMENTS || std::memcmp(&segment, &group.head[i], sizeof segment) == 0);
+            REQUIRE(r >= 0 && r < b.requests() && b.live(r));
+            REQUIRE(segment.kv_len == b.kv_lens[r] && segment.q_len == b.q_lens[r] && segment.q_start == starts[r]);
+            REQUIRE(segment.page_begin >= 0 && segment.page_begin < segment.page_end);
+            REQUIRE(segment.page_end <= pages_of(b.kv_lens[r]));
+            REQUIRE(segment.part >= -1 && segment.part <= 1);
+            if (segment.part >= 0) {
+                REQUIRE(slots[segment.part]++ == 0);
+            }
+            found[r].push_back({ g, segment.part, segment.page_begin, segment.page_end });
+        }
+    }
+    for (auto &stretches : found) {
+        std::sort(stretches.begin(), stretches.end(), [](auto &a, auto &b) { return a.begin < b.begin; });
+    }
+    return found;
+}
+
+/** Every page once, parts numbered as combine takes them. @return how many requests were cut */
+int check_stretches(const Batch &b, const Space &s, const Stretches &found)
+{
+    std::map<int, const hm_sm90_split *> by_group;
+    int cut = 0, rows = 0;
+    REQUIRE(s.header.splits >= 0 && s.header.splits <= b.shape.groups);
+    for (int i = 0; i < s.header.splits; i++) {
+        by_group[s.splits[i].first_group] = &s.splits[i];
+    }
+    REQUIRE(int(by_group.size()) == s.header.splits);
+    for (int r = 0; r < b.requests(); r++) {
+        int page = 0;
+        for (size_t i = 0; i < found[r].size(); i++) {
+            const Stretch &stretch = found[r][i];
+            REQUIRE(stretch.begin == page);
+            REQUIRE(stretch.group == found[r][0].group + int(i));
+            REQUIRE(stretch.part == (found[r].size() == 1 ? -1 : i == 0 ? 1 : 0));
+            page = stretch.end;
+        }
+        REQUIRE(page == (b.live(r) ? pages_of(b.kv_lens[r]) : 0));
+        if (found[r].size() > 1) {
+            cut++;
+            rows += b.rows(r);
+            REQUIRE(by_group.count(found[r][0].group) == 1);
+            const hm_sm90_split &split = *by_group[found[r][0].group];
+            REQUIRE(split.parts == int(found[r].size()) && split.q_start == s.q_starts[r]);
+            const int before = &split == &s.splits[0] ? 0 : (&split)[-1].row_end;
+            REQUIRE(split.row_end - before == b.rows(r));
+        }
+    }
+    REQUIRE(cut == s.header.splits);
+    REQUIRE(cut == 0 || s.splits[cut - 1].row_end == rows);
+    return cut;
+}
+
+/** What decode leaves of the stretches of requests that were cut. */
+void make_parts(const Batch &b, Space &s, const Stretches &found)
+{
+    for (int r = 0; r < b.requests(); r++) {
+        for (const Stretch &stretch : found[r]) {
+            for (int row = 0; stretch.part >= 0 && row < b.rows(r); row++) {
+                const int64_t at = b.partial_row(stretch.group, stretch.part, row);
+                s.partial_lse[at] = draw(9) == 0 ? -INFINITY : float(int(draw(2000)) - 1000) / 100;
+                for (int column = 0; column < 512; column++) {
+                    s.partial_out[at * 512 + column] =
+                        s.partial_lse[at] == -INFINITY ? 0 : uint16_t(0x3d80u + draw(0x180) + (draw(2) << 15));
+                }
+            }
+        }
+    }
+}
+
+struct Output {
+    std::vector<uint16_t> out;
+    std::vector<float> lse;
+};
+
+void check_row(const Batch &b, const Space &s, const std::vector<Stretch> &stretches, int row, const uint16_t *out,
+               float lse)
+{
+    double top = -INFINITY, weight = 0, sum[512] = {};
+    for (const Stretch &stretch : stretches) {
+        top = std::max(top, double(s.partial_lse[b.partial_row(stretch.group, stretch.part, row)]));
+    }
+    for (const Stretch &stretch : stretches) {
+        const int64_t at = b.partial_row(stretch.group, stretch.part, row);
+        const double w = top == -INFINITY ? 0 : std::exp2(s.partial_lse[at] - top);
+        weight += w;
+        for (int column = 0; column < 512; column++) {
+            sum[column] += w * widen(s.partial_out[at * 512 + column]);
+        }
+    }
+    const double want = weight > 0 ? top + std::log2(weight) : -INFINITY;
+    REQUIRE(lse == want || std::fabs(lse - want) <= 1e-5);
+    for (int column = 0; column < 512; column++) {
+        const double value = weight > 0 ? sum[column] / weight : 0;
+        REQUIRE(std::fabs(widen(out[column]) - value) <= std::fabs(value) / 256 + 1e-5);
+    }
+}
+
+void check_output(const Batch &b, const Space &s, const Stretches &found, const Output &o)
+{
+    const int heads = b.shape.heads;
+    size_t at = 0; /* token × heads + head */
+    for (int r = 0; r <= b.requests(); r++) {
+        const int rows = r < b.requests() ? b.rows(r) : b.tail * heads;
+        for (int row = 0; row < rows; row++, at++) {
+            const uint16_t *out = &o.out[at * 512];
+            if (r < b.requests() && found[r].size() > 1) {
+                check_row(b, s, found[r], row, out, o.lse[at]);
+                continue;
+            }
+            const bool left = r < b.requests() && b.live(r);
+            REQUIRE(o.lse[at] == (left ? kUntouchedLse : -INFINITY));
+            REQUIRE(std::all_of(out, out + 512, [&](uint16_t x) { return x == (left ? kUntouched : 0); }));
+        }
+    }
+    REQUIRE(at == o.lse.size());
+}
+
+/** @return how many requests were cut */
+int play(const Batch &b)
+{
+    Space s(b.shape);
+    hm_sm90_schedule_params schedule{};
+    const int32_t count = b.requests();
+    schedule.count = &count;
+    schedule.kv_lens = b.kv_lens.data();
+    schedule.q_lens = b.q_lens.data();
+    schedule.merge_grid = b.merge_grid();
+    schedule.shape = b.shape;
+    schedule.workspace = s.addresses;
+    schedule_on_host(schedule);
+    REQUIRE(s.header.error == 0 && s.header.count == count);
+    REQUIRE(s.header.merge_ctas >= 1 && s.header.merge_ctas <= b.merge_grid());
+    const Stretches found = read_segments(b, s);
+    const int cut = check_stretches(b, s, found);
+    taken[s.header.merge_way] += cut > 0;
+    make_parts(b, s, found);
+
+    int tokens = b.tail;
+    for (int32_t q : b.q_lens) {
+        tokens += q;
+    }
+    REQUIRE(s.header.q_total == tokens - b.tail);
+    Output o{ std::vector<uint16_t>(size_t(tokens) * b.shape.heads * 512, kUntouched),
+              std::vector<float>(size_t(tokens) * b.shape.heads, kUntouchedLse) };
+    hm_sm90_decode_params decode{};
+    decode.out = o.out.data();
+    decode.lse = o.lse.data();
+    decode.out_token_stride = b.shape.heads * 512;
+    decode.out_head_stride = 512;
+    decode.lse_token_stride = b.shape.heads;
+    decode.lse_head_stride = 1;
+    decode.rows = tokens;
+    decode.lse_kind = HM_SM90_LSE_BASE2;
+    decode.heads_inverse = 1.0f / float(b.shape.heads);
+    decode.shape = b.shape;
+    decode.workspace = s.addresses;
+    REQUIRE(combine_on_host(decode, unsigned(b.merge_grid())));
+    check_output(b, s, found, o);
+    return cut;
+}
+
+int length(int kind, int max_kv)
+{
+    const uint32_t tokens = uint32_t(max_kv);
+    switch (kind) {
+    case 0:
+        return max_kv;
+    case 1:
+        return 1 + int(draw(std::min(tokens, 64u)));
+    case 2:
+        return draw(4) == 0 ? max_kv : int(draw(200)) % max_kv;
+    default:
+        return int(draw(tokens + 1));
+    }
+}
+
+Batch draw_batch()
+{
+    static const int heads[] = { 1, 3, 16, 17, 40, 64, 65, 128 }, tiles[] = { 16, 32, 64 },
+                     units[] = { 1, 2, 7, 16, 33 };
+    const int max_q = 1 + int(draw(3)), max_batch = 1 + int(draw(40)), max_kv = 1 + int(draw(1u << (6 + draw(9))));
+    Batch b(units[draw(5)], heads[draw(8)], tiles[draw(3)], max_batch, max_q, max_kv);
+    const int kind = int(draw(4)), requests = int(draw(uint32_t(max_batch) + 1));
+    b.twice = draw(2);
+    b.tail = int(draw(3));
+    for (int r = 0; r < requests; r++) {
+        b.kv_lens.push_back(length(kind, max_kv));
+        b.q_lens.push_back(draw(6) == 0 ? 0 : 1 + int(draw(uint32_t(max_q))));
+    }
+    return b;
+}
+
+/* A device of 132 processors. */
+void play_large_batches()
+{
+    static const struct {
+        const char *name;
+        int heads, tile_rows, requests, tokens;
+        bool twice;
+    } large[] = {
+        { "one of 131,072 tokens", 16, 16, 1, 131072, false },
+        { "one of 131,072 tokens, 64 heads", 64, 64, 1, 131072, true },
+        { "one of 131,072 tokens, 128 heads", 128, 64, 1, 131072, true },
+        { "four of 8192", 64, 64, 4, 8192, true },
+        { "sixteen of 4096", 32, 32, 16, 4096, false },
+        { "130 of 4096", 128, 64, 130, 4096, true },
+        { "90 of 1000", 16, 16, 90, 1000, false },
+    };
+    for (const auto &l : large) {
+        now_at = l.name;
+        random_state = 88172645463325252ull;
+        Batch b(132, l.heads, l.tile_rows, l.requests, 1, l.tokens);
+        b.twice = l.twice;
+        b.kv_lens.assign(size_t(l.requests), l.tokens);
+        b.q_lens.assign(size_t(l.requests), 1);
+        play(b);
+    }
+}
+}  // namespace
+
+int main(int argc, char **argv)
+{
+    const int batches = argc > 1 ? std::atoi(argv[1]) : 200;
+    int cut = 0;
+    play_large_batches();
+    for (int i = 0; i < batches; i++) {
+        char name[32];
+        std::snprintf(name, sizeof name, "random batch %d", i);
+        now_at = name;
+        random_state = 0x9e3779b97f4a7c15ull * uint64_t(i + 1);
+        cut += play(draw_batch());
+    }
+    std::printf("test_schedule: %d random batches, %d requests cut and merged, by ways", batches, cut);
+    for (int times : taken) {
+        std::printf(" %d", times);
+    }
+    std::printf("\n");
+    now_at = "at the end";
+    for (int times : taken) {
+        REQUIRE(times > 0);
+    }
+    return 0;
+}
