@@ -32,6 +32,15 @@ HM_OLD(pthread_once, HM_FIRST_GLIBC);
 HM_OLD(pthread_setname_np, HM_SETNAME_GLIBC);
 HM_OLD(pthread_sigmask, HM_FIRST_GLIBC);
 
+/* Under _GNU_SOURCE, the headers of 2.38 and later turn strtol and its kin into C23's, which read 0b101 too in base 0 and
+ * 2. Nothing here uses these bases: the plain ones do the same. */
+#define HM_NOT_C23(name) __asm__(".symver __isoc23_" #name "," #name "@" HM_FIRST_GLIBC)
+
+HM_NOT_C23(strtol);
+HM_NOT_C23(strtoll);
+HM_NOT_C23(strtoul);
+HM_NOT_C23(strtoull);
+
 /* Before 2.33 these were inline functions around others, which say what the struct looks like. */
 #include <sys/stat.h>
 int __xstat(int version, const char *path, struct stat *found);

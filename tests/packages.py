@@ -94,7 +94,8 @@ def tarball(out, scratch):
         for member in archive.getmembers():
             if member.name.startswith("/") or ".." in member.name.split("/") or (member.uid, member.uname) != (0, "root"):
                 sys.exit(f"{member.name}: must be root's, and below the package's own folder")
-        archive.extractall(scratch / "a folder")
+    (scratch / "a folder").mkdir()
+    run("tar", "-xf", packed, "-C", scratch / "a folder")
     tree = next((scratch / "a folder").iterdir())
     tree = tree.rename(scratch / "moved")
     documents = tree / "share" / "doc" / "hopmla"
