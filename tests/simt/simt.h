@@ -39,7 +39,7 @@ simt_warp &simt_own_warp();
 /** Runs `kernel` for one CTA after the other. Ends the program where threads wait for each other in vain. */
 void simt_run(unsigned grid, unsigned threads, void (*kernel)(void *), void *user);
 
-extern unsigned char shared_bytes[]; /* dynamic shared memory */
+extern "C" unsigned char shared_bytes[]; /* dynamic shared memory, as the kernel declares it */
 
 #define __device__
 #define __host__
