@@ -280,6 +280,46 @@ static void launches_without_a_rope_part(void **state)
     }
 }
 
+/* CTAs of decode and combine: what a plan leaves alone neither of them takes. Of the 132 processors of the device. */
+static void grids_keep_to_the_units(void **state)
+{
+    (void)state;
+    static const struct {
+        uint32_t heads;
+        uint32_t max_units;
+        const char *kernel;
+        unsigned decode;
+        unsigned combine;
+    } cases[] = {
+        { 16, 0, "hm_decode_few16_bf16", 132, 132 }, { 16, 66, "hm_decode_few16_bf16", 66, 66 },
+        { 64, 0, "hm_decode_bf16", 132, 264 },       { 64, 66, "hm_decode_bf16", 66, 66 },
+        { 128, 0, "hm_decode_bf16", 132, 264 },      { 128, 131, "hm_decode_bf16", 130, 130 },
+        { 128, 1, "hm_decode_bf16", 1, 1 },          { 128, 500, "hm_decode_bf16", 132, 264 },
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        engine e;
+        hopmla_decode_args args = HOPMLA_DECODE_ARGS_INIT;
+        hopmla_plan_options options = HOPMLA_PLAN_OPTIONS_INIT;
+        hopmla_plan *plan = NULL;
+        assert_int_equal(start_with(&e, HOPMLA_KV_BF16), HOPMLA_OK);
+        options.max_batch = BATCH;
+        options.heads = cases[i].heads;
+        options.max_kv_tokens = 1 << 20;
+        options.max_units = cases[i].max_units;
+        assert_int_equal(hopmla_plan_create(e.pool, &options, &plan, NULL), HOPMLA_OK);
+        assert_int_equal(hopmla_graph_begin(e.context, e.stream, NULL), HOPMLA_OK);
+        args.rows = 1;
+        args.softmax_scale = 0.1f;
+        const int from = fake.launches;
+        assert_int_equal(hopmla_decode(plan, &args, e.tensors, NULL, e.tensors, NULL, e.stream, NULL), HOPMLA_OK);
+        assert_int_equal(find_launch(from, cases[i].kernel)->grid[0], cases[i].decode);
+        assert_int_equal(find_launch(from, "hm_combine_bf16")->grid[0], cases[i].combine);
+        assert_int_equal(hopmla_graph_end(e.context, e.stream, &e.graph, NULL), HOPMLA_OK);
+        hopmla_plan_destroy(plan);
+        stop(&e);
+    }
+}
+
 /* Copies that read or overwrite what an earlier one in the list wrote or read must not run beside it. */
 static void copies_keep_their_order(void **state)
 {
@@ -408,6 +448,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(serving_works, setup, teardown),
         cmocka_unit_test_setup_teardown(launches_of_a_step, setup, teardown),
         cmocka_unit_test_setup_teardown(launches_without_a_rope_part, setup, teardown),
+        cmocka_unit_test_setup_teardown(grids_keep_to_the_units, setup, teardown),
         cmocka_unit_test_setup_teardown(copies_keep_their_order, setup, teardown),
         cmocka_unit_test_setup_teardown(every_call_fails_once, setup, teardown),
         cmocka_unit_test_setup_teardown(context_is_lost, setup, teardown),
