@@ -31,27 +31,40 @@ struct Cut {
     int32_t page;
 };
 
-/** The last n in [from, count] with costs[n] <= limit; costs[from] is. A few steps one by one, then by halves. */
-__device__ __forceinline__ int last_within(const int64_t *costs, int from, int count, int64_t limit)
-{
-    int low = from;
-    for (int near = 0; near < 4; near++) {
-        if (low == count || costs[low + 1] > limit) {
-            return low;
-        }
-        low++;
+/** A request of those that have work, and the cost of the line up to it and with it: a group that stays within a request
+ * reads nothing. Behind the last one there is no end. */
+struct Place {
+    int live;
+    int64_t begin, end;
+
+    __device__ __forceinline__ Place(const int64_t *costs, int count, int live)
+        : live(live), begin(costs[live]), end(live < count ? costs[live + 1] : INT64_MAX)
+    {
     }
-    int high = count;
-    while (low < high) {
-        const int middle = (low + high + 1) / 2;
-        if (costs[middle] <= limit) {
-            low = middle;
-        } else {
-            high = middle - 1;
+
+    /** Goes to the last request that begins within the limit. A few steps one by one, then by halves. */
+    __device__ __forceinline__ void advance(const int64_t *costs, int count, int64_t limit)
+    {
+        for (int near = 0; near < 4; near++) {
+            if (end > limit) {
+                return;
+            }
+            live++;
+            begin = end;
+            end = live < count ? costs[live + 1] : INT64_MAX;
         }
+        int low = live, high = count;
+        while (low < high) {
+            const int middle = (low + high + 1) / 2;
+            if (costs[middle] <= limit) {
+                low = middle;
+            } else {
+                high = middle - 1;
+            }
+        }
+        *this = Place(costs, count, low);
     }
-    return low;
-}
+};
 
 /** What a budget leads to. */
 struct Outcome {
@@ -64,27 +77,27 @@ struct Outcome {
 __device__ __forceinline__ Outcome cut_line(Cut *tried, const int64_t *costs, int live, int groups, int64_t budget,
                                             bool splits)
 {
-    Cut at = { 0, 0 };
-    int parts = 0;
+    Place place(costs, live, 0);
+    int page = 0, parts = 0;
     for (int group = 0; group < groups; group++) {
-        tried[group * kBudgets] = at;
-        if (at.live == live) {
+        tried[group * kBudgets] = { place.live, page };
+        if (place.live == live) {
             continue;
         }
-        const int64_t limit = costs[at.live] + kPageCost * (int64_t)at.page + budget;
-        const int next = last_within(costs, at.live, live, limit);
-        const int done = next == at.live ? at.page : 0;
-        at = { next, done };
-        if (splits && next < live) {
-            const int64_t room = limit - costs[next] - kPageCost * (int64_t)done - kStartCost;
+        const int before = place.live;
+        const int64_t limit = place.begin + kPageCost * (int64_t)page + budget;
+        place.advance(costs, live, limit);
+        page = place.live == before ? page : 0;
+        if (splits && place.live < live) {
+            const int64_t room = limit - place.begin - kPageCost * (int64_t)page - kStartCost;
             if (room >= kPageCost * kFewestPages) {
-                at.page = done + (int)(room / kPageCost);
-                parts += done > 0 ? 1 : 2;
+                parts += page > 0 ? 1 : 2;
+                page += (int)(room / kPageCost);
             }
         }
     }
-    tried[groups * kBudgets] = at;
-    return { at.live == live, parts };
+    tried[groups * kBudgets] = { place.live, page };
+    return { place.live == live, parts };
 }
 
 #endif
