@@ -98,6 +98,25 @@ static void time_apply(bench *b, uint32_t rows, uint32_t tokens, uint32_t copies
            copies, LAYERS, best);
 }
 
+static void time_schedule(bench *b, uint32_t rows, uint32_t tokens, uint32_t heads)
+{
+    hopmla_graph graph = NULL;
+    const hm_envelope envelope = {
+        .max_batch = rows, .max_q_tokens = 1, .heads = heads, .max_kv_tokens = 131072, .format = HOPMLA_KV_BF16
+    };
+    const uint64_t bytes = hm_sm90_backend.workspace_bytes(gpu_device, &envelope);
+    void *workspace = gpu_allocate(bytes, HOPMLA_MEMORY_WORKSPACE);
+    set_batch(b, rows, tokens);
+    MUST(graph_begin, b->stream, &gpu_error);
+    for (int i = 0; i < LAYERS; i++) {
+        MUST(schedule, &envelope, &b->tables, workspace, b->stream, &gpu_error);
+    }
+    MUST(graph_end, b->stream, &graph, &gpu_error);
+    printf("schedule of %4u rows of %5u tokens, %3u heads: %7.2f us\n", rows, tokens, heads, measure(b, graph, LAYERS));
+    hm_sm90_backend.graph_destroy(gpu_device, graph);
+    gpu_release(workspace, bytes);
+}
+
 int main(void)
 {
     bench b;
@@ -127,6 +146,11 @@ int main(void)
     time_apply(&b, 16, 32768, 0);
     time_apply(&b, 1, 64, 1);
     time_apply(&b, 256, 64, 256);
+    time_schedule(&b, 1, 32768, 16);
+    time_schedule(&b, 16, 4096, 16);
+    time_schedule(&b, 128, 1024, 16);
+    time_schedule(&b, 128, 1024, 128);
+    time_schedule(&b, 1024, 64, 16);
     hm_sm90_backend.close(gpu_device);
     return 0;
 }
