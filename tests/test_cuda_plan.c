@@ -231,6 +231,28 @@ static void launches_of_a_step(void **state)
     stop(&e);
 }
 
+/* A plan of `options` on a pool of its own, and the launches of one row's decode from *from on. */
+static hopmla_plan *capture_decode(engine *e, int32_t format, const hopmla_plan_options *options, int *from)
+{
+    hopmla_decode_args args = HOPMLA_DECODE_ARGS_INIT;
+    hopmla_plan *plan = NULL;
+    args.rows = 1;
+    args.softmax_scale = 0.1f;
+    assert_int_equal(start_with(e, format), HOPMLA_OK);
+    assert_int_equal(hopmla_plan_create(e->pool, options, &plan, NULL), HOPMLA_OK);
+    assert_int_equal(hopmla_graph_begin(e->context, e->stream, NULL), HOPMLA_OK);
+    *from = fake.launches;
+    assert_int_equal(hopmla_decode(plan, &args, e->tensors, NULL, e->tensors, NULL, e->stream, NULL), HOPMLA_OK);
+    return plan;
+}
+
+static void end_capture(engine *e, hopmla_plan *plan)
+{
+    assert_int_equal(hopmla_graph_end(e->context, e->stream, &e->graph, NULL), HOPMLA_OK);
+    hopmla_plan_destroy(plan);
+    stop(e);
+}
+
 /* A pool without a rope part has kernels of its own for its decodes, and one map. */
 static void launches_without_a_rope_part(void **state)
 {
@@ -247,32 +269,23 @@ static void launches_without_a_rope_part(void **state)
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         engine e;
-        hopmla_decode_args args = HOPMLA_DECODE_ARGS_INIT;
         hopmla_append_args append = HOPMLA_APPEND_ARGS_INIT;
         hopmla_plan_options options = HOPMLA_PLAN_OPTIONS_INIT;
-        hopmla_plan *plan = NULL;
+        int from;
         const int nope = cases[i].format >= HOPMLA_KV_BF16_NOPE;
-        assert_int_equal(start_with(&e, cases[i].format), HOPMLA_OK);
         options.max_batch = BATCH;
         options.max_q_tokens = 2;
         options.heads = cases[i].heads;
         options.max_kv_tokens = 1 << 20; /* so that the smallest tile that holds all rows is taken */
-        assert_int_equal(hopmla_plan_create(e.pool, &options, &plan, NULL), HOPMLA_OK);
-        assert_int_equal(hopmla_graph_begin(e.context, e.stream, NULL), HOPMLA_OK);
-        args.rows = 1;
-        args.softmax_scale = 0.1f;
+        hopmla_plan *plan = capture_decode(&e, cases[i].format, &options, &from);
         append.dtype = HOPMLA_DTYPE_FP32;
         append.tokens = 1;
-        const int from = fake.launches;
         assert_int_equal(hopmla_append(plan, &append, e.tensors, nope ? NULL : e.tensors, e.stream, NULL), HOPMLA_OK);
-        assert_int_equal(hopmla_decode(plan, &args, e.tensors, NULL, e.tensors, NULL, e.stream, NULL), HOPMLA_OK);
         const int half = cases[i].format == HOPMLA_KV_FP16 || cases[i].format == HOPMLA_KV_FP16_NOPE;
         find_launch(from, half ? "hm_append_fp32_to_fp16" : "hm_append_fp32_to_bf16");
         find_launch(from, cases[i].kernel);
         find_launch(from, half ? "hm_combine_fp16" : "hm_combine_bf16");
-        assert_int_equal(hopmla_graph_end(e.context, e.stream, &e.graph, NULL), HOPMLA_OK);
-        hopmla_plan_destroy(plan);
-        stop(&e);
+        end_capture(&e, plan);
         fake_cuda_fail("cuTensorMapEncodeTiled", 1, 999); /* the second one of a plan */
         assert_int_equal(start_with(&e, cases[i].format), nope ? HOPMLA_OK : HOPMLA_ERROR_DRIVER);
         stop(&e);
@@ -298,25 +311,16 @@ static void grids_keep_to_the_units(void **state)
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         engine e;
-        hopmla_decode_args args = HOPMLA_DECODE_ARGS_INIT;
         hopmla_plan_options options = HOPMLA_PLAN_OPTIONS_INIT;
-        hopmla_plan *plan = NULL;
-        assert_int_equal(start_with(&e, HOPMLA_KV_BF16), HOPMLA_OK);
+        int from;
         options.max_batch = BATCH;
         options.heads = cases[i].heads;
         options.max_kv_tokens = 1 << 20;
         options.max_units = cases[i].max_units;
-        assert_int_equal(hopmla_plan_create(e.pool, &options, &plan, NULL), HOPMLA_OK);
-        assert_int_equal(hopmla_graph_begin(e.context, e.stream, NULL), HOPMLA_OK);
-        args.rows = 1;
-        args.softmax_scale = 0.1f;
-        const int from = fake.launches;
-        assert_int_equal(hopmla_decode(plan, &args, e.tensors, NULL, e.tensors, NULL, e.stream, NULL), HOPMLA_OK);
+        hopmla_plan *plan = capture_decode(&e, HOPMLA_KV_BF16, &options, &from);
         assert_int_equal(find_launch(from, cases[i].kernel)->grid[0], cases[i].decode);
         assert_int_equal(find_launch(from, "hm_combine_bf16")->grid[0], cases[i].combine);
-        assert_int_equal(hopmla_graph_end(e.context, e.stream, &e.graph, NULL), HOPMLA_OK);
-        hopmla_plan_destroy(plan);
-        stop(&e);
+        end_capture(&e, plan);
     }
 }
 
