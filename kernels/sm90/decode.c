@@ -136,11 +136,10 @@ static hm_sm90_shape shape_of(const hm_device *device, const hm_envelope *envelo
 
 /** CTAs of combine. Two fit on a processor. Beside a tile of few rows they start early, one a processor; behind one of 64
  * rows there are twice as many, unless some processors are to be left alone. */
-static uint32_t merge_grid(const hm_device *device, const hm_envelope *envelope)
+static uint32_t merge_grid(const hm_device *device, const hm_envelope *envelope, const hm_sm90_shape *shape)
 {
-    const hm_sm90_shape shape = shape_of(device, envelope);
-    const int twice = shape.tile_rows == HM_SM90_TILE_ROWS && units_of(device, envelope) == device->sm_count;
-    return (uint32_t)(shape.groups * shape.tile_stride) * (twice ? 2 : 1);
+    const int twice = shape->tile_rows == HM_SM90_TILE_ROWS && units_of(device, envelope) == device->sm_count;
+    return (uint32_t)(shape->groups * shape->tile_stride) * (twice ? 2 : 1);
 }
 
 /** The next part of a workspace, `bytes` long. */
@@ -189,7 +188,6 @@ hopmla_status hm_sm90_schedule(hm_device *device, const hm_envelope *envelope, c
         .kv_lens = tables->kv_lens,
         .q_lens = tables->q_lens,
         .append_starts = tables->append_starts,
-        .merge_grid = (int32_t)merge_grid(device, envelope),
         .shape = shape_of(device, envelope),
     };
     void *parameters[] = { &params };
@@ -199,6 +197,7 @@ hopmla_status hm_sm90_schedule(hm_device *device, const hm_envelope *envelope, c
         .shared_bytes = HM_SM90_SCHEDULE_SHARED,
         .programmatic = 1,
     };
+    params.merge_grid = (int32_t)merge_grid(device, envelope, &params.shape);
     lay_out(&params.shape, workspace, &params.workspace);
     return hm_sm90_launch(device, &launch, parameters, stream, error);
 }
@@ -254,7 +253,7 @@ hopmla_status hm_sm90_decode(hm_device *device, const hm_envelope *envelope, con
     }
     launch = (hm_launch){
         .kernel = fp16 ? HM_KERNEL_combine_fp16 : HM_KERNEL_combine_bf16,
-        .grid = { merge_grid(device, envelope), 1, 1 },
+        .grid = { merge_grid(device, envelope, &params.shape), 1, 1 },
         .threads = HM_SM90_COMBINE_THREADS,
         .programmatic = 1,
     };

@@ -11,7 +11,6 @@
 
 constexpr int kThreads = HM_SM90_COMBINE_THREADS;
 constexpr int kWarps = kThreads / 32;
-constexpr int kColumns = 512;
 constexpr int kChunk = 8; /* columns of a read, 16 bytes */
 
 /** A row of a split request. */

@@ -47,12 +47,18 @@ __device__ __forceinline__ void add_rows(MergeLoad &load, int way, const MergeRo
     load.longest = max(load.longest, cost);
 }
 
+/** What is taken at one time: an item, or two. */
+__device__ __forceinline__ int items_of(const MergeLoad &load, int way)
+{
+    const int pair = way == HM_SM90_MERGE_PAIRS;
+    return (load.items + pair) >> pair;
+}
+
 /** Time of a way with so many CTAs: nobody is done before the longest item, nor before an even share. */
 __device__ __forceinline__ int64_t time_of(const MergeLoad &load, int way, int ctas)
 {
     const int takers = way >= HM_SM90_MERGE_BY_CTA ? ctas : ctas * kMergeWarps;
-    const int pair = way == HM_SM90_MERGE_PAIRS;
-    const int64_t items = (load.items + pair) >> pair;
+    const int64_t items = items_of(load, way);
     const int64_t mean = load.items > 0 ? (load.cost + load.items - 1) / load.items : 0;
     return max((int64_t)load.longest, (items + takers - 1) / takers * mean);
 }

@@ -92,6 +92,16 @@ __device__ __forceinline__ Totals scan(Shared &shared, const Totals &value, Tota
     return lane == 0 ? base : base + before;
 }
 
+/** The lane of the warp whose price is the lowest; of equal ones the first. */
+__device__ __forceinline__ int cheapest_lane(int64_t price)
+{
+    int64_t lowest = price;
+    for (int distance = 16; distance > 0; distance /= 2) {
+        lowest = min(lowest, (int64_t)__shfl_xor_sync(~0u, lowest, distance));
+    }
+    return __ffs(__ballot_sync(~0u, price == lowest)) - 1;
+}
+
 __device__ __forceinline__ int clamp_length(Shared &shared, int value, int limit)
 {
     const int clamped = min(max(value, 0), limit);
@@ -116,7 +126,7 @@ __device__ __forceinline__ Totals sum_requests(Shared &shared, const hm_sm90_sch
             q_len = params.q_lens ? clamp_length(shared, params.q_lens[row], shape.max_q) : shape.max_q;
         }
         const bool live = q_len > 0 && kv_len > 0, empty = q_len > 0 && kv_len == 0;
-        const int cost = live ? kStartCost + kPageCost * pages_of(kv_len) : 0;
+        const int cost = live ? request_cost(pages_of(kv_len)) : 0;
         const Totals own = { (uint64_t)q_len | (uint64_t)live << 30 | (uint64_t)empty << 47, cost };
         atomicMax(&shared.largest, cost);
         Totals all;
@@ -170,7 +180,7 @@ __device__ __forceinline__ void order_requests(Shared &shared, const Workspace &
     sort_keys(keys, size);
     const uint32_t key = i < live ? keys[alternate(i, live)] : 0;
     Totals all;
-    const Totals at = scan(shared, { 0, i < live ? kStartCost + kPageCost * key_pages(key) : 0 }, all);
+    const Totals at = scan(shared, { 0, i < live ? request_cost(key_pages(key)) : 0 }, all);
     if (i < live) {
         workspace.live[i] = key_row(key);
         shared.costs[i] = at.cost;
@@ -197,14 +207,9 @@ __device__ __forceinline__ void try_budgets(Shared &shared, const hm_sm90_schedu
                               : costs_of.any + (int64_t)costs_of.part * (shape.tile_rows / 16) * shape.tiles *
                                                    outcome.parts / (shape.groups * shape.tile_stride);
     const int64_t price = outcome.done ? budget + merge : INT64_MAX;
-    int64_t lowest = price;
-    for (int distance = 16; distance > 0; distance /= 2) {
-        lowest = min(lowest, (int64_t)__shfl_xor_sync(~0u, lowest, distance));
-    }
-    const int best = __ffs(__ballot_sync(~0u, price == lowest)) - 1;
-    if (lane == 0) {
-        shared.price[kind] = lowest;
-        shared.best[kind] = best;
+    if (lane == cheapest_lane(price)) {
+        shared.price[kind] = price;
+        shared.best[kind] = lane;
     }
 }
 
@@ -327,13 +332,9 @@ __device__ __forceinline__ void divide_merge(const Shared &shared, const hm_sm90
     busy = __reduce_add_sync(~0u, busy);
     const int ctas = busy * 2 > shape.groups ? params.merge_grid : shape.groups * shape.tile_stride;
     const int64_t time = lane < kMergeWays ? time_of(load, lane, ctas) : INT64_MAX;
-    int64_t least = time;
-    for (int distance = 16; distance > 0; distance /= 2) {
-        least = min(least, (int64_t)__shfl_xor_sync(~0u, least, distance));
-    }
-    if (lane == __ffs(__ballot_sync(~0u, time == least)) - 1) {
+    if (lane == cheapest_lane(time)) {
         params.workspace.header->merge_way = lane;
-        params.workspace.header->merge_items = lane == HM_SM90_MERGE_PAIRS ? (load.items + 1) / 2 : load.items;
+        params.workspace.header->merge_items = items_of(load, lane);
         params.workspace.header->merge_ctas = ctas;
     }
 }

@@ -14,6 +14,11 @@ constexpr int kStartCost = 6;   /* of a segment: Q, the ring's start, O */
 constexpr int kFewestPages = 1; /* that are worth a segment which does not finish its request */
 constexpr int kBudgets = 32;    /* that are tried, a lane each, with splits and without */
 
+__host__ __device__ constexpr int request_cost(int pages)
+{
+    return kStartCost + kPageCost * pages;
+}
+
 /** Costs of parts, which differ between tiles: a page of 64 rows takes longer to compute than to read. */
 struct MergeCosts {
     int any;  /* of having parts to merge at all: the combine kernel's chain of reads */
