@@ -177,6 +177,9 @@ def exports(folder, path):
                        (whole + "\n" + whole[:50], ":2: ")]:
         bad.write_text(text + "\n")
         ends(f"records: {text[:50]!r}", run("roofline", str(bad)), 1, says)
+    for name in ["bf16", "fp16", "bf16-nope", "fp16-nope"]:
+        bad.write_text('{"kind":"decode","format":"' + name + '"}\n')
+        ends("records of " + name, run("export", str(bad), "--format", "jsonl"), 0, '"format":"' + name + '"')
     whole = ['"id":18446744073709551615', '"host_begin_ns":-9223372036854775808']
     bad.write_text('{"kind":"decode",' + ",".join(whole) + "}\n")
     result = run("export", str(bad), "--format", "jsonl")

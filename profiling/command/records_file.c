@@ -20,7 +20,7 @@ typedef enum field_type {
 
 static const char *const kinds[] = { "", "append", "decode", "gather", "update", "launch" };
 static const char *const sources[] = { "none", "analytic", "host", "event", "activity", "counter" };
-static const char *const formats[] = { "", "bf16", "fp16" };
+static const char *const formats[] = { "", "bf16", "fp16", "bf16-nope", "fp16-nope" };
 
 /** Names of an enum by their values; what is none of them is −1. */
 typedef struct names {
@@ -28,7 +28,7 @@ typedef struct names {
     int count;
 } names;
 
-static const names kind_names = { kinds, 6 }, source_names = { sources, 6 }, format_names = { formats, 3 };
+static const names kind_names = { kinds, 6 }, source_names = { sources, 6 }, format_names = { formats, 5 };
 
 typedef struct field {
     const char *name;

@@ -55,7 +55,13 @@ void hm_records_get(const hm_records *records, uint64_t index, hopmla_record *re
 
 static const char *const kinds[] = { "unknown", "append", "decode", "gather", "update", "launch" };
 static const char *const sources[] = { "none", "analytic", "host", "event", "activity", "counter" };
-static const char *const formats[] = { "unknown", "bf16", "fp16" };
+static const char *const formats[] = {
+    "unknown",
+    [HOPMLA_KV_BF16] = "bf16",
+    [HOPMLA_KV_FP16] = "fp16",
+    [HOPMLA_KV_BF16_NOPE] = "bf16-nope",
+    [HOPMLA_KV_FP16_NOPE] = "fp16-nope",
+};
 
 #define NAME_OF(names, value, other)                                                                                   \
     ((value) >= 0 && (size_t)(value) < sizeof(names) / sizeof((names)[0]) ? (names)[value] : (other))
