@@ -188,6 +188,7 @@ __device__ __forceinline__ void hand_over_sums(SoftmaxState &state, SharedMemory
             shared.row_sum[accumulator_row() + upper * 8] = state.sum[upper];
         }
     }
+    mbarrier_arrive(shared_address(&shared.sums_ready));
 }
 
 /** Free of branches that depend on the thread: behind one, nvcc 13.0 no longer knows that the ring's position is the

@@ -100,6 +100,7 @@ __device__ __forceinline__ void run_value_warpgroup(SharedMemory &shared, int ha
     WorkIterator work(params);
     Ring<kSlots> ring;
     Loader<Rope> loader(half);
+    uint32_t segments = 0; /* begun */
     float o[128];
     if (group_thread() == 0) {
         loader.start(shared, params);
@@ -161,6 +162,7 @@ __device__ __forceinline__ void run_value_warpgroup(SharedMemory &shared, int ha
         /* O leaves by way of the last slot, which is refilled after that. */
         const int slot = ring.slot;
         const int row = accumulator_row();
+        mbarrier_wait(shared_address(&shared.sums_ready), segments++ & 1);
         const float inverse[2] = { inverse_of(shared.row_sum[row]), inverse_of(shared.row_sum[row + 8]) };
         unsigned char *const own_row = own_output_row(params, work.segment(shared.work, params), work.tile);
         wgmma_wait<0>();
