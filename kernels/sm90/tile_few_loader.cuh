@@ -16,8 +16,32 @@ __device__ __forceinline__ int32_t read_ids(const Params &params, const Segment 
     return page < segment.page_end ? params.block_table[segment.request * params.table_stride + page] : 0;
 }
 
-/** Loads all pages of the CTA's work. Ahead of the wait for the kernel before, if `early`, those that no append of this
- * step touches. */
+/** Brings a page to L2. */
+template <bool Rope> __device__ __forceinline__ void prefetch_page(const CacheMaps &maps, int w)
+{
+    tma_prefetch(&maps.latent, 0, 0, 0, w);
+    tma_prefetch(&maps.latent, 0, 0, 4, w);
+    if constexpr (Rope) {
+        tma_prefetch(&maps.rope, 0, 0, 0, w);
+    }
+}
+
+/** Waits until the CTA's first slot is free again. Memory has nothing to do meanwhile if the page in the last slot is
+ * there: then it brings the next page to L2. */
+template <bool Rope, int N>
+__device__ __forceinline__ void wait_for_first_slot(FewShared<N> &shared, const CacheMaps &maps, int w)
+{
+    bool asked = false;
+    while (!mbarrier_test(shared_address(&shared.empty[0]), 0)) {
+        if (!asked && mbarrier_test(shared_address(&shared.full[kFewSlots - 1]), 0)) {
+            prefetch_page<Rope>(maps, w);
+            asked = true;
+        }
+    }
+}
+
+/** Loads all pages of the CTA's work. Ahead of the wait for the kernel before, if `early`, those that find a slot and
+ * that no append of this step touches. */
 template <bool Rope, int N>
 __device__ __forceinline__ void run_few_loader(FewShared<N> &shared, const Params &params, const CacheMaps &maps)
 {
@@ -37,15 +61,18 @@ __device__ __forceinline__ void run_few_loader(FewShared<N> &shared, const Param
                 ids = read_ids(params, segment, i);
             }
             const int32_t page = __shfl_sync(~0u, ids, i % 32);
-            if (!waited && segment.page_begin + i >= segment.fresh_page) {
+            /* What is brought to L2 ahead of Q is in its way. */
+            if (!waited && (loaded == kFewSlots || segment.page_begin + i >= segment.fresh_page)) {
                 grid_wait_for_predecessor();
                 waited = true;
             }
-            if (loaded++ >= kFewSlots) {
-                mbarrier_wait(shared_address(&shared.empty[ring.slot]), ring.parity ^ 1);
-            }
             if (lane == 0) {
                 const int w = page_coordinate(params, page, true);
+                if (loaded == kFewSlots) {
+                    wait_for_first_slot<Rope>(shared, maps, w);
+                } else {
+                    mbarrier_wait(shared_address(&shared.empty[ring.slot]), ring.parity ^ 1);
+                }
                 const uint32_t full = shared_address(&shared.full[ring.slot]);
                 PageSlot &slot = shared.pages[ring.slot];
                 mbarrier_expect(full, Rope ? sizeof(PageSlot) : 2 * kHalfBytes);
@@ -56,6 +83,7 @@ __device__ __forceinline__ void run_few_loader(FewShared<N> &shared, const Param
                 }
             }
             __syncwarp();
+            loaded++;
             ring.advance();
         }
         ids = next_ids;

@@ -31,6 +31,14 @@ __device__ __forceinline__ void tma_load(uint32_t destination, const TensorMap *
                  : "memory");
 }
 
+/** Asks for one box of a 4-D map to be brought to L2. */
+__device__ __forceinline__ void tma_prefetch(const TensorMap *map, int x, int y, int z, int w)
+{
+    asm volatile("cp.async.bulk.prefetch.tensor.4d.L2.global.tile [%0, {%1, %2, %3, %4}];" ::"l"(map), "r"(x), "r"(y),
+                 "r"(z), "r"(w)
+                 : "memory");
+}
+
 /** Orders this thread's ordinary accesses to shared memory before later ones of the tensor cores and the copy engine.
  * A barrier must follow for other threads' later accesses. */
 __device__ __forceinline__ void fence_async_proxy()
