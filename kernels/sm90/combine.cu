@@ -153,8 +153,7 @@ template <typename Element> __device__ __forceinline__ void combine(const Params
     write_empties(params, header, cta);
 }
 
-/* As few registers as let it start beside a decode of 16 rows, 3 warps of 96 in a quarter of the processor, and two of
- * it on one processor after a decode of 64. */
+/* As few registers as let it start beside a decode of few rows, and two of it on one processor after a decode of 64. */
 extern "C" __global__ void __maxnreg__(HM_SM90_COMBINE_REGISTERS) hm_combine_bf16(const __grid_constant__ Params params)
 {
     combine<Bf16>(params);

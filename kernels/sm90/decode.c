@@ -23,7 +23,6 @@ _Static_assert(sizeof(hm_binding) == 2 * sizeof(hm_tensor_map),
 /* The tiles, fewest rows first. */
 typedef struct tile {
     uint32_t rows;
-    uint32_t threads;
     uint32_t shared_bytes;
     hm_kernel kernels[HOPMLA_KV_FP16_NOPE + 1]; /* by HOPMLA_KV_* */
 } tile;
@@ -36,9 +35,9 @@ typedef struct tile {
     }
 
 static const tile tiles[] = {
-    { 16, HM_SM90_FEW_THREADS, HM_SM90_FEW16_SHARED, KERNELS(few16_) },
-    { 32, HM_SM90_FEW_THREADS, HM_SM90_FEW32_SHARED, KERNELS(few32_) },
-    { HM_SM90_TILE_ROWS, HM_SM90_DECODE_THREADS, HM_SM90_DECODE_SHARED, KERNELS() },
+    { 16, HM_SM90_FEW_SHARED, KERNELS(few16_) },
+    { 32, HM_SM90_FEW_SHARED, KERNELS(few32_) },
+    { HM_SM90_TILE_ROWS, HM_SM90_DECODE_SHARED, KERNELS() },
 };
 
 static uint32_t smaller(uint32_t a, uint32_t b)
@@ -238,7 +237,7 @@ hopmla_status hm_sm90_decode(hm_device *device, const hm_envelope *envelope, con
     hm_launch launch = {
         .kernel = tile->kernels[envelope->format],
         .grid = { (uint32_t)(params.shape.groups * params.shape.tile_stride), 1, 1 },
-        .threads = tile->threads,
+        .threads = HM_SM90_DECODE_THREADS,
         .shared_bytes = tile->shared_bytes,
         /* The CTAs of a group read the same pages: side by side, their requests meet on the way to L2. */
         .cluster = params.shape.tile_stride % 2 == 0 ? 2 : 0,

@@ -34,14 +34,14 @@
     X(decode_fp16, decode, HM_SM90_DECODE_SHARED, 0)                                                                   \
     X(decode_nope_bf16, decode, HM_SM90_DECODE_SHARED, 0)                                                              \
     X(decode_nope_fp16, decode, HM_SM90_DECODE_SHARED, 0)                                                              \
-    X(decode_few16_bf16, decode_few, HM_SM90_FEW16_SHARED, 0)                                                          \
-    X(decode_few16_fp16, decode_few, HM_SM90_FEW16_SHARED, 0)                                                          \
-    X(decode_few32_bf16, decode_few, HM_SM90_FEW32_SHARED, 0)                                                          \
-    X(decode_few32_fp16, decode_few, HM_SM90_FEW32_SHARED, 0)                                                          \
-    X(decode_nope_few16_bf16, decode_few, HM_SM90_FEW16_SHARED, 0)                                                     \
-    X(decode_nope_few16_fp16, decode_few, HM_SM90_FEW16_SHARED, 0)                                                     \
-    X(decode_nope_few32_bf16, decode_few, HM_SM90_FEW32_SHARED, 0)                                                     \
-    X(decode_nope_few32_fp16, decode_few, HM_SM90_FEW32_SHARED, 0)                                                     \
+    X(decode_few16_bf16, decode_few, HM_SM90_FEW_SHARED, 0)                                                            \
+    X(decode_few16_fp16, decode_few, HM_SM90_FEW_SHARED, 0)                                                            \
+    X(decode_few32_bf16, decode_few, HM_SM90_FEW_SHARED, 0)                                                            \
+    X(decode_few32_fp16, decode_few, HM_SM90_FEW_SHARED, 0)                                                            \
+    X(decode_nope_few16_bf16, decode_few, HM_SM90_FEW_SHARED, 0)                                                       \
+    X(decode_nope_few16_fp16, decode_few, HM_SM90_FEW_SHARED, 0)                                                       \
+    X(decode_nope_few32_bf16, decode_few, HM_SM90_FEW_SHARED, 0)                                                       \
+    X(decode_nope_few32_fp16, decode_few, HM_SM90_FEW_SHARED, 0)                                                       \
     X(gather, gather, 0, 0)                                                                                            \
     X(probe_fill, probe, 0, 0)                                                                                         \
     X(probe_read, probe, 0, 0)                                                                                         \

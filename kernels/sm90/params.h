@@ -36,9 +36,7 @@ enum {
     HM_SM90_TILE_ROWS = 64,
     HM_SM90_DECODE_THREADS = 384,
     HM_SM90_DECODE_SHARED = 232448,
-    HM_SM90_FEW_THREADS = 288,
-    HM_SM90_FEW16_SHARED = 214 * 1024, /* 190 would do, but leave too little for combine beside it */
-    HM_SM90_FEW32_SHARED = 214 * 1024,
+    HM_SM90_FEW_SHARED = 214 * 1024, /* with 16 rows 190 would do, but leave too little for combine beside it */
 
     HM_SM90_COMBINE_THREADS = 256,
     HM_SM90_COMBINE_REGISTERS = 96,

@@ -26,8 +26,8 @@ template <int N> struct __align__(1024) FewShared
     uint64_t empty[kFewSlots];
     hm_sm90_group work;
 };
-static_assert(sizeof(FewShared<16>) <= HM_SM90_FEW16_SHARED, "declared to the host");
-static_assert(sizeof(FewShared<32>) <= HM_SM90_FEW32_SHARED, "declared to the host");
+static_assert(sizeof(FewShared<16>) <= HM_SM90_FEW_SHARED, "declared to the host");
+static_assert(sizeof(FewShared<32>) <= HM_SM90_FEW_SHARED, "declared to the host");
 
 /** Named barriers; 0 is __syncthreads. */
 enum FewBarrier {
