@@ -110,10 +110,10 @@ template <bool Rope> struct Loader {
         return page_coordinate(params, page, half == 0);
     }
 
-    /** Loads the next page into a slot whose half is free, or lends that. `rope_parity` is the parity of rope_free to
-     * wait for; `first` says that the slot was never used. */
+    /** Loads the next page into a slot whose half is free, or lends that, for so many threads. `rope_parity` is the
+     * parity of rope_free to wait for; `first` says that the slot was never used. */
     __device__ __forceinline__ void refill(SharedMemory &shared, const Params &params, const CacheMaps &maps, int slot,
-                                           uint32_t rope_parity, bool first)
+                                           uint32_t rope_parity, bool first, uint32_t threads = kWarpgroup)
     {
         PageCursor &cursor = shared.cursors[half];
         if (cursor.lent) {
@@ -122,7 +122,7 @@ template <bool Rope> struct Loader {
                     mbarrier_wait(shared_address(&shared.rope_free[slot]), rope_parity);
                 }
                 cursor.turn ^= 1;
-                mbarrier_arrive(shared_address(&shared.query_free[cursor.turn]));
+                mbarrier_arrive(shared_address(&shared.query_free[cursor.turn]), threads);
             }
             cursor.unasked = false;
             look_ahead(shared, params);
@@ -144,6 +144,15 @@ template <bool Rope> struct Loader {
         look_ahead(shared, params);
     }
 };
+
+/** Lends a slot for one thread, if the refill that comes next lends it. */
+__device__ __forceinline__ void lend_slot(SharedMemory &shared, int half)
+{
+    const PageCursor &cursor = shared.cursors[half];
+    if (cursor.lent && !cursor.unasked) {
+        mbarrier_arrive(shared_address(&shared.query_free[cursor.turn ^ 1]));
+    }
+}
 
 /** Where the page that is `ahead` pages behind a segment's first stands in the block table; NULL where there is none. */
 __device__ __forceinline__ const int32_t *lent_entry(const SharedMemory &shared, const Params &params,

@@ -168,6 +168,7 @@ __device__ __forceinline__ void score_page(float (&s)[32], const QueryTile &quer
             if (follows) {
                 publish(ring.before());
             }
+            mbarrier_wait(shared_address(&shared.notes_free[slot]), ring.parity ^ 1);
             wgmma_fence();
         }
     }

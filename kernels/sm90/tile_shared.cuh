@@ -12,8 +12,9 @@ constexpr int kSlots = 3;
 constexpr int kTileRows = HM_SM90_TILE_ROWS;
 constexpr int kQuerySteps = 31; /* of the 36 steps of 16 columns of Q, those that are kept in registers */
 
-/** What the score warpgroup says of a page besides its probabilities. Free again with the slot. */
-struct PageNotes {
+/** What the score warpgroup says of a page besides its probabilities. */
+struct __align__(16) PageNotes
+{
     int8_t rescale[kTileRows]; /* O is to be multiplied by 2^this before the page is added … */
     uint8_t rescaled[4];       /* … where the flag of the row's warp is set */
 };
@@ -41,6 +42,7 @@ struct __align__(1024) SharedMemory
     uint64_t latent_full[2][kSlots];
     uint64_t rope_full[kSlots];
     uint64_t rope_free[kSlots];
+    uint64_t notes_free[kSlots];
     uint64_t sums_ready;
     uint64_t sums_free;
     uint64_t query_free[2]; /* in turns: one alone could complete two phases before the first is waited for */

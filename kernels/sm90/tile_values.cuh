@@ -11,14 +11,23 @@
 #include "ptx/wgmma.cuh"
 #include "tile_loader.cuh"
 
-/** Multiplies O by the powers of two that the page's notes ask for. */
+/** Multiplies O by the powers of two that the page's notes ask for. The warp's first lane reads these for all: it is the
+ * one that gives them back. */
 __device__ __forceinline__ void rescale(float (&o)[128], const PageNotes &notes)
 {
-    if (!notes.rescaled[group_warp()]) {
+    const int lane = thread_index() & 31;
+    if (!__shfl_sync(~0u, lane == 0 ? notes.rescaled[group_warp()] : 0, 0)) {
         return;
     }
-    const int row = accumulator_row();
-    const float factor[2] = { exp2_fast(notes.rescale[row]), exp2_fast(notes.rescale[row + 8]) };
+    uint4 rows = make_uint4(0, 0, 0, 0);
+    if (lane == 0) {
+        rows = *reinterpret_cast<const uint4 *>(&notes.rescale[group_warp() * 16]);
+    }
+    const uint32_t low = __shfl_sync(~0u, rows.x, 0), high = __shfl_sync(~0u, rows.y, 0);
+    const uint32_t low8 = __shfl_sync(~0u, rows.z, 0), high8 = __shfl_sync(~0u, rows.w, 0);
+    const int byte = lane / 4; /* of 8; the row, and the row + 8 */
+    const float factor[2] = { exp2_fast((int8_t)__byte_perm(low, high, byte)),
+                              exp2_fast((int8_t)__byte_perm(low8, high8, byte)) };
 #pragma unroll
     for (int i = 0; i < 128; i++) {
         o[i] *= factor[i / 2 % 2];
@@ -130,6 +139,10 @@ __device__ __forceinline__ void run_value_warpgroup(SharedMemory &shared, int ha
             if (!first) {
                 rescale(o, shared.notes[slot]);
             }
+            if ((thread_index() & 31) == 0) {
+                mbarrier_arrive(shared_address(&shared.notes_free[slot]));
+            }
+            __syncwarp();
             if (left == 1) {
                 const Segment &segment = work.segment(shared.work, params);
                 const int tokens = segment.kv_len - (segment.page_end - 1) * kPageTokens;
@@ -164,21 +177,22 @@ __device__ __forceinline__ void run_value_warpgroup(SharedMemory &shared, int ha
         const int row = accumulator_row();
         mbarrier_wait(shared_address(&shared.sums_ready), segments++ & 1);
         const float inverse[2] = { inverse_of(shared.row_sum[row]), inverse_of(shared.row_sum[row + 8]) };
+        mbarrier_arrive(shared_address(&shared.sums_free));
         unsigned char *const own_row = own_output_row(params, work.segment(shared.work, params), work.tile);
         wgmma_wait<0>();
         barrier_sync(kBarrierValues + half, kWarpgroup);
-        if (group_thread() == 0) {
-            if (Rope && half == 0) {
-                mbarrier_arrive(shared_address(&shared.rope_free[slot]));
-            }
-            mbarrier_arrive(shared_address(&shared.sums_free));
+        if (Rope && half == 0 && group_thread() == 0) {
+            mbarrier_arrive(shared_address(&shared.rope_free[slot]));
         }
         __syncwarp();
         store_output<Element>(o, inverse, shared.pages[slot].latent[half], half, own_row);
         fence_async_proxy();
+        if (group_thread() != 0) {
+            lend_slot(shared, half);
+        }
         barrier_sync(kBarrierValues + half, kWarpgroup);
         if (group_thread() == 0) {
-            loader.refill(shared, params, maps, slot, ring.parity, false);
+            loader.refill(shared, params, maps, slot, ring.parity, false, 1);
         }
         __syncwarp();
         ring.advance();

@@ -28,6 +28,12 @@ __device__ __forceinline__ void mbarrier_arrive(uint32_t barrier)
     asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(barrier) : "memory");
 }
 
+/** Arrives for several. */
+__device__ __forceinline__ void mbarrier_arrive(uint32_t barrier, uint32_t arrivals)
+{
+    asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0], %1;" ::"r"(barrier), "r"(arrivals) : "memory");
+}
+
 /** Arrives and adds bytes that copies will bring before the phase can end. */
 __device__ __forceinline__ void mbarrier_expect(uint32_t barrier, uint32_t bytes)
 {
