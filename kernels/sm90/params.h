@@ -12,9 +12,9 @@
  *   segments      hm_sm90_segment[max_batch + groups]
  *   empties       int32[max_batch]         requests with query rows and no cached token
  *   kv_lens, q_lens, q_starts              canonical copies: int32[max_batch], [max_batch], [max_batch + 1]
- *   live          int32[max_batch]         requests with query rows and cached tokens
- *   costs         int64[max_batch + 1]     cost of all live requests before this one; read where they are too many for
- *                                          shared memory, and then in batch order
+ *   live          int32[max_batch]         requests with query rows and cached tokens, in batch order
+ *   costs         int64[max_batch + 1]     cost of all live requests before this one; live and costs are read where
+ *                                          requests are too many for shared memory
  *   partial_lse   float[2·groups·tiles·tile_rows]
  *   partial_out   the element type, [2·groups·tiles·tile_rows][512] */
 

@@ -7,8 +7,8 @@
  *   1. copy lengths, cut those outside the envelope, sum costs        (all threads, 1024 requests at a time)
  *   2. put long and short requests in turn                            (a thread a request, up to 1024)
  *   3. cut the line of pages into groups, for 64 budgets at once      (two warps, a budget a lane)
- *   4. write segments and splits of the cheapest way                  (a warp a group)
- *   5. divide the rows of splits over the CTAs that merge them        (a warp, a way a lane) */
+ *   4. write segments and splits of the cheapest way                  (a thread a group, a segment, a split)
+ *   5. divide the rows of splits over the CTAs that merge them        (a warp a way) */
 
 #include "merge_division.cuh"
 #include "params.h"
@@ -22,7 +22,7 @@ using Workspace = hm_sm90_workspace;
 constexpr int kThreads = HM_SM90_SCHEDULE_THREADS;
 constexpr int kWarps = kThreads / 32;
 constexpr int kMaxGroups = HM_SM90_MAX_UNITS;
-constexpr int kCachedRows = 4096; /* costs of so many requests are kept in shared memory */
+constexpr int kCachedRows = 4096; /* so many requests that have work are kept in shared memory, with their costs */
 
 struct Totals {
     uint64_t counts; /* packed: query tokens | live requests << 30 | empty requests << 47 */
@@ -32,24 +32,43 @@ struct Totals {
     {
         return { counts + other.counts, cost + other.cost };
     }
+    __device__ __forceinline__ Totals operator-(const Totals &other) const
+    {
+        return { counts - other.counts, cost - other.cost };
+    }
     __device__ __forceinline__ int q_tokens() const { return (int)(counts & 0x3FFFFFFF); }
     __device__ __forceinline__ int live() const { return (int)(counts >> 30 & 0x1FFFF); }
     __device__ __forceinline__ int empty() const { return (int)(counts >> 47); }
 };
 
-static_assert(kThreads <= kCachedRows, "requests that are put in order have their costs in shared memory");
+static_assert(kThreads <= kCachedRows, "requests that are put in order are kept in shared memory");
+static_assert((kCachedRows + 1) * 2 * (int64_t)request_cost((1 << 14) + 1) < INT32_MAX, "limits of a kept line");
+static_assert(kMergeWays <= kWarps, "a warp a way");
+
+/** Of a split: the group at whose end its request is cut first, and the cuts inside requests up to that group's start. */
+struct SplitStart {
+    int32_t group;
+    int32_t inside;
+};
 
 struct Shared {
-    Cut tried[2][kMaxGroups + 1][kBudgets]; /* with splits; without */
+    union {
+        Cut tried[2][kMaxGroups + 1][kBudgets]; /* with splits; without */
+        uint32_t keys[2 * kThreads];            /* of requests, before */
+    };
     int64_t price[2];
     int32_t best[2];
     int32_t largest; /* cost of a request */
     Cut cuts[kMaxGroups + 1];
-    int32_t inside[kMaxGroups + 1]; /* cuts up to this one that lie inside a request */
-    int32_t starts[kMaxGroups + 1]; /* groups before this one in which a split starts */
-    int64_t costs[kCachedRows + 1];
-    Totals warp_sums[kWarps];
+    int32_t first[kMaxGroups + 1]; /* segment of a group */
+    SplitStart split_starts[kMaxGroups + 1];
     MergeRows splits[kMaxGroups];
+    int64_t way_time[kMergeWays];
+    int32_t way_items[kMergeWays];
+    int32_t costs[kCachedRows + 1 + kBeyond];
+    uint16_t live[kCachedRows];
+    Totals warp_sums[kWarps];
+    Totals warp_ends[kWarps]; /* sums up to and with a warp */
     uint32_t error;
 };
 static_assert(sizeof(Shared) <= HM_SM90_SCHEDULE_SHARED, "declared to the host");
@@ -64,32 +83,39 @@ __device__ __forceinline__ Totals shift_up(const Totals &value, int distance)
     return { __shfl_up_sync(~0u, value.counts, distance), __shfl_up_sync(~0u, value.cost, distance) };
 }
 
-/** Sum over the threads before this one; `all` receives the sum over the CTA. */
-__device__ __forceinline__ Totals scan(Shared &shared, const Totals &value, Totals &all)
+/** Sum over the lanes up to and with this one. */
+__device__ __forceinline__ Totals scan_warp(Totals sum)
 {
-    const int lane = threadIdx.x & 31, warp = threadIdx.x / 32;
-    Totals sum = value;
+    const int lane = threadIdx.x & 31;
+#pragma unroll 1
     for (int distance = 1; distance < 32; distance *= 2) {
         const Totals before = shift_up(sum, distance);
         if (lane >= distance) {
             sum = sum + before;
         }
     }
+    return sum;
+}
+
+/** Sum over the threads before this one; `all` receives the sum over the CTA. Warps of zeros leave the shuffle unit to
+ * others. */
+__device__ __forceinline__ Totals scan(Shared &shared, const Totals &value, Totals &all)
+{
+    const int lane = threadIdx.x & 31, warp = threadIdx.x / 32;
+    Totals sum = { 0, 0 };
+    if (__ballot_sync(~0u, value.counts != 0 || value.cost != 0) != 0) {
+        sum = scan_warp(value);
+    }
     if (lane == 31) {
         shared.warp_sums[warp] = sum;
     }
     __syncthreads();
-    Totals base = { 0, 0 };
-    all = { 0, 0 };
-    for (int w = 0; w < kWarps; w++) {
-        if (w < warp) {
-            base = base + shared.warp_sums[w];
-        }
-        all = all + shared.warp_sums[w];
+    if (warp == 0) {
+        shared.warp_ends[lane] = scan_warp(shared.warp_sums[lane]);
     }
     __syncthreads();
-    const Totals before = shift_up(sum, 1);
-    return lane == 0 ? base : base + before;
+    all = shared.warp_ends[kWarps - 1];
+    return (warp > 0 ? shared.warp_ends[warp - 1] : Totals{ 0, 0 }) + sum - value;
 }
 
 /** The lane of the warp whose price is the lowest; of equal ones the first. */
@@ -128,10 +154,16 @@ __device__ __forceinline__ Totals sum_requests(Shared &shared, const hm_sm90_sch
         const bool live = q_len > 0 && kv_len > 0, empty = q_len > 0 && kv_len == 0;
         const int cost = live ? request_cost(pages_of(kv_len)) : 0;
         const Totals own = { (uint64_t)q_len | (uint64_t)live << 30 | (uint64_t)empty << 47, cost };
-        atomicMax(&shared.largest, cost);
-        Totals all;
-        const Totals at = before + scan(shared, own, all);
-        before = before + all;
+        const int largest = __reduce_max_sync(~0u, cost);
+        if (largest > 0 && (threadIdx.x & 31) == 0) {
+            atomicMax(&shared.largest, largest);
+        }
+        Totals at = before;
+        if (first < count) {
+            Totals all;
+            at = before + scan(shared, own, all);
+            before = before + all;
+        }
         if (row < shape.max_batch) {
             workspace.kv_lens[row] = kv_len;
             workspace.q_lens[row] = q_len;
@@ -143,17 +175,21 @@ __device__ __forceinline__ Totals sum_requests(Shared &shared, const hm_sm90_sch
         if (live) {
             workspace.live[at.live()] = row;
             workspace.costs[at.live()] = at.cost;
+            if (at.live() < kThreads) {
+                shared.keys[at.live()] = order_key(row, pages_of(kv_len));
+            }
             if (at.live() < kCachedRows) {
-                shared.costs[at.live()] = at.cost;
+                shared.live[at.live()] = row;
+                shared.costs[at.live()] = (int)at.cost;
             }
         }
+    }
+    if (before.live() <= kCachedRows && threadIdx.x <= kBeyond) {
+        shared.costs[before.live() + threadIdx.x] = threadIdx.x == 0 ? (int)before.cost : INT32_MAX;
     }
     if (threadIdx.x == 0) {
         workspace.q_starts[shape.max_batch] = before.q_tokens();
         workspace.costs[before.live()] = before.cost;
-        if (before.live() <= kCachedRows) {
-            shared.costs[before.live()] = before.cost;
-        }
         workspace.header->count = count;
         workspace.header->q_total = before.q_tokens();
         workspace.header->empties = before.empty();
@@ -162,45 +198,43 @@ __device__ __forceinline__ Totals sum_requests(Shared &shared, const hm_sm90_sch
 }
 
 /** Step 2. In place of batch order; more requests than threads are left in it: with many a group, cuts matter little. */
-__device__ __forceinline__ void order_requests(Shared &shared, const Workspace &workspace, int live)
+__device__ __forceinline__ void order_requests(Shared &shared, int live)
 {
     if (live > kThreads) {
         return;
     }
-    uint32_t *keys = reinterpret_cast<uint32_t *>(shared.tried); /* not yet in use */
     const int i = threadIdx.x;
     int size = 1;
     while (size < live) {
         size *= 2;
     }
-    if (i < size) {
-        const int row = i < live ? workspace.live[i] : 0;
-        keys[i] = i < live ? order_key(row, pages_of(workspace.kv_lens[row])) : 0;
-    }
-    sort_keys(keys, size);
-    const uint32_t key = i < live ? keys[alternate(i, live)] : 0;
+    const uint32_t sorted = sort_keys<kThreads>(i < live ? shared.keys[i] : 0, shared.keys, size);
+    __syncthreads();
+    shared.keys[i] = sorted;
+    __syncthreads();
+    const uint32_t key = i < live ? shared.keys[alternate(i, live)] : 0;
     Totals all;
     const Totals at = scan(shared, { 0, i < live ? request_cost(key_pages(key)) : 0 }, all);
     if (i < live) {
-        workspace.live[i] = key_row(key);
-        shared.costs[i] = at.cost;
+        shared.live[i] = key_row(key);
+        shared.costs[i] = (int)at.cost;
     }
 }
 
 /** Tries 32 budgets: with splits from the average cost on, without from the largest request on. The last suffices: a
  * group advances by more than its budget less what it may leave unused. A warp for each kind. */
-__device__ __forceinline__ void try_budgets(Shared &shared, const hm_sm90_schedule_params &params, const Totals &totals,
+template <typename Line>
+__device__ __forceinline__ void try_budgets(Shared &shared, const Shape &shape, const Line &line, int64_t cost,
                                             bool splits)
 {
-    const int64_t *costs = totals.live() <= kCachedRows ? shared.costs : params.workspace.costs;
-    const Shape &shape = params.shape;
+    using Cost = typename Line::Cost;
     const int lane = threadIdx.x & 31, kind = splits ? 0 : 1;
     const int unused = splits ? kStartCost + kPageCost * (kFewestPages + 1) - 1 : shared.largest;
     const int step = (unused + kBudgets - 2) / (kBudgets - 1);
-    const int64_t average = (totals.cost + shape.groups - 1) / shape.groups;
-    const int64_t least = splits ? kStartCost + kPageCost * kFewestPages : unused;
-    const int64_t budget = max(average, least) + lane * (int64_t)step;
-    const Outcome outcome = cut_line(&shared.tried[kind][0][lane], costs, totals.live(), shape.groups, budget, splits);
+    const Cost average = ((Cost)cost + shape.groups - 1) / shape.groups;
+    const Cost least = splits ? kStartCost + kPageCost * kFewestPages : unused;
+    const Cost budget = max(average, least) + lane * step;
+    const Outcome outcome = cut_line(&shared.tried[kind][0][lane], line, shape.groups, budget, splits);
     const MergeCosts costs_of = merge_costs(shape.tile_rows);
     const int64_t merge = outcome.parts == 0
                               ? 0
@@ -213,40 +247,51 @@ __device__ __forceinline__ void try_budgets(Shared &shared, const hm_sm90_schedu
     }
 }
 
-/** Settles on the cheaper kind and numbers the cuts inside requests. One warp. */
-__device__ __forceinline__ void choose_cuts(Shared &shared, const hm_sm90_schedule_params &params)
+/** What is counted of cuts and groups. */
+struct CutCounts {
+    int inside; /* cuts inside a request */
+    int starts; /* groups at whose end a request is cut first */
+    int busy;   /* groups that have work */
+
+    __device__ __forceinline__ explicit CutCounts(const Totals &packed)
+        : inside((int)(packed.counts & 0xFFFF)), starts((int)(packed.counts >> 16 & 0xFFFF)),
+          busy((int)(packed.counts >> 32))
+    {
+    }
+    __device__ __forceinline__ static Totals pack(bool inside, bool starts, bool busy)
+    {
+        return { (uint64_t)inside | (uint64_t)starts << 16 | (uint64_t)busy << 32, 0 };
+    }
+};
+
+/** Settles on the cheaper kind, and numbers the segments and splits of its groups. Returns the counts of all. */
+__device__ __forceinline__ CutCounts choose_cuts(Shared &shared, int groups)
 {
-    const int groups = params.shape.groups;
-    const int lane = threadIdx.x & 31;
     const int kind = shared.price[0] < shared.price[1] ? 0 : 1;
-    for (int group = lane; group <= groups; group += 32) {
-        shared.cuts[group] = shared.tried[kind][group][shared.best[kind]];
+    const int group = threadIdx.x, best = shared.best[kind];
+    Cut begin = { 0, 0 };
+    Totals own = { 0, 0 };
+    if (group <= groups) {
+        begin = shared.tried[kind][group][best];
+        const Cut end = group < groups ? shared.tried[kind][group + 1][best] : Cut{ begin.live, 0 };
+        const bool starts = end.page > 0 && !(begin.live == end.live && begin.page > 0);
+        const bool busy = group < groups && (begin.live != end.live || begin.page != end.page);
+        own = CutCounts::pack(begin.page > 0, starts, busy);
     }
-    __syncwarp();
-    int inside_before = 0, starts_before = 0;
-    for (int base = 0; base <= groups; base += 32) {
-        const int group = base + lane;
-        bool inside = false, starts = false;
-        if (group <= groups) {
-            inside = shared.cuts[group].page > 0;
-            if (group < groups) {
-                const Cut begin = shared.cuts[group], end = shared.cuts[group + 1];
-                starts = end.page > 0 && !(begin.live == end.live && begin.page > 0);
-            }
-        }
-        const uint32_t inside_mask = __ballot_sync(~0u, inside), starts_mask = __ballot_sync(~0u, starts);
-        const uint32_t lower = (1u << lane) - 1;
-        if (group <= groups) {
-            shared.inside[group] = inside_before + __popc(inside_mask & lower) + inside;
-            shared.starts[group] = starts_before + __popc(starts_mask & lower);
-        }
-        inside_before += __popc(inside_mask);
-        starts_before += __popc(starts_mask);
+    Totals all;
+    const Totals before = scan(shared, own, all);
+    const CutCounts counts(before), with(before + own), total(all);
+    if (group <= groups) {
+        shared.cuts[group] = begin;
+        shared.first[group] = begin.live + with.inside;
     }
-    if (lane == 0) {
-        params.workspace.header->splits = starts_before;
-        params.workspace.header->error = shared.error;
+    if (with.starts > counts.starts) {
+        shared.split_starts[counts.starts] = { group, with.inside };
     }
+    if (threadIdx.x == 0) {
+        shared.split_starts[total.starts] = { groups, total.inside };
+    }
+    return total;
 }
 
 /** The first page of a request that an append of this step may write. */
@@ -256,86 +301,129 @@ __device__ __forceinline__ int fresh_page(const int32_t *append_starts, int requ
     return appended > 0 ? max(kv_len - appended, 0) / HM_SM90_PAGE_TOKENS : INT32_MAX;
 }
 
-/** Segments [0, count) of a group, one a lane. */
-__device__ __forceinline__ void write_segments(const hm_sm90_schedule_params &params, int group, int first, Cut begin,
-                                               Cut end)
+/** Request number `live` of those that have work, `count` altogether. */
+__device__ __forceinline__ int request_at(const Shared &shared, const Workspace &workspace, int count, int live)
+{
+    return count <= kCachedRows ? shared.live[live] : workspace.live[live];
+}
+
+__device__ __forceinline__ void store_segment(hm_sm90_segment *to, const hm_sm90_segment &segment)
+{
+    uint4 *words = reinterpret_cast<uint4 *>(to);
+    words[0] = make_uint4(segment.request, segment.page_begin, segment.page_end, segment.kv_len);
+    words[1] = make_uint4(segment.q_len, segment.q_start, segment.part, segment.fresh_page);
+}
+
+/** The group that segment `index` belongs to: the last whose first segment it is or follows. */
+__device__ __forceinline__ int group_of(const Shared &shared, int groups, int index)
+{
+    int low = 0, high = groups - 1;
+    while (low < high) {
+        const int middle = (low + high + 1) / 2;
+        if (shared.first[middle] <= index) {
+            low = middle;
+        } else {
+            high = middle - 1;
+        }
+    }
+    return low;
+}
+
+/** Segment `index` of all. */
+__device__ __forceinline__ void write_segment(const Shared &shared, const hm_sm90_schedule_params &params, int count,
+                                              int index)
 {
     const Workspace &workspace = params.workspace;
-    hm_sm90_group &out = workspace.groups[group];
-    const int lane = threadIdx.x & 31;
-    const int count = end.live - begin.live + (end.page > 0);
-    if (lane == 0) {
-        out.first = first;
-        out.count = count;
-    }
-    for (int i = lane; i < count; i += 32) {
-        const int live = begin.live + i;
-        const int request = workspace.live[live];
-        hm_sm90_segment segment = {};
-        segment.request = request;
-        segment.kv_len = workspace.kv_lens[request];
-        segment.q_len = workspace.q_lens[request];
-        segment.q_start = workspace.q_starts[request];
-        segment.page_begin = i == 0 ? begin.page : 0;
-        const bool finishes = live < end.live;
-        segment.page_end = finishes ? pages_of(segment.kv_len) : end.page;
-        segment.fresh_page = fresh_page(params.append_starts, request, segment.kv_len);
-        segment.part = segment.page_begin > 0 ? 0 : finishes ? -1 : 1;
-        workspace.segments[first + i] = segment;
-        if (i < HM_SM90_INLINE_SEGMENTS) {
-            out.head[i] = segment;
-        }
+    const int group = group_of(shared, params.shape.groups, index);
+    const Cut begin = shared.cuts[group], end = shared.cuts[group + 1];
+    const int i = index - shared.first[group];
+    const int request = request_at(shared, workspace, count, begin.live + i);
+    hm_sm90_segment segment;
+    segment.request = request;
+    segment.kv_len = workspace.kv_lens[request];
+    segment.q_len = workspace.q_lens[request];
+    segment.q_start = workspace.q_starts[request];
+    segment.page_begin = i == 0 ? begin.page : 0;
+    const bool finishes = begin.live + i < end.live;
+    segment.page_end = finishes ? pages_of(segment.kv_len) : end.page;
+    segment.fresh_page = fresh_page(params.append_starts, request, segment.kv_len);
+    segment.part = segment.page_begin > 0 ? 0 : finishes ? -1 : 1;
+    store_segment(&workspace.segments[index], segment);
+    if (i < HM_SM90_INLINE_SEGMENTS) {
+        store_segment(&workspace.groups[group].head[i], segment);
     }
 }
 
-/** The request that is cut at the end of `group` for the first time, if there is one. */
-__device__ __forceinline__ void write_split(Shared &shared, const hm_sm90_schedule_params &params, int group)
+/** Step 4, groups and segments; the latter from the last thread on, while the first ones write splits. */
+__device__ __forceinline__ void write_groups(const Shared &shared, const hm_sm90_schedule_params &params, int count)
+{
+    const int groups = params.shape.groups, segments = shared.first[groups];
+    for (int index = kThreads - 1 - threadIdx.x; index < segments; index += kThreads) {
+        write_segment(shared, params, count, index);
+    }
+    const int group = threadIdx.x;
+    if (group < groups) {
+        params.workspace.groups[group].first = shared.first[group];
+        params.workspace.groups[group].count = shared.first[group + 1] - shared.first[group];
+    }
+}
+
+/** Step 4, splits, a thread each. */
+__device__ __forceinline__ void write_splits(Shared &shared, const hm_sm90_schedule_params &params, int count,
+                                             int splits)
 {
     const Workspace &workspace = params.workspace;
-    const int groups = params.shape.groups;
-    const int index = shared.starts[group];
-    if (index == shared.starts[group + 1]) {
+    const int index = threadIdx.x;
+    hm_sm90_split split = {};
+    int rows = 0;
+    if (index < splits) {
+        const SplitStart start = shared.split_starts[index];
+        const int request = request_at(shared, workspace, count, shared.cuts[start.group + 1].live);
+        rows = workspace.q_lens[request] * params.shape.heads;
+        split.q_start = workspace.q_starts[request];
+        split.first_group = start.group;
+        split.parts = 1 + shared.split_starts[index + 1].inside - start.inside;
+        shared.splits[index] = { rows, split.parts };
+    }
+    Totals all;
+    split.row_end = rows + (int)scan(shared, { 0, rows }, all).cost;
+    if (index < splits) {
+        *reinterpret_cast<uint4 *>(&workspace.splits[index]) =
+            make_uint4(split.q_start, split.row_end, split.first_group, split.parts);
+    }
+}
+
+/** Step 5. The time of every way to merge, a warp each. */
+__device__ __forceinline__ void time_ways(Shared &shared, int splits, int ctas)
+{
+    const int lane = threadIdx.x & 31, way = threadIdx.x / 32;
+    if (way >= kMergeWays) {
         return;
     }
-    const int live = shared.cuts[group + 1].live;
-    int parts = 2;
-    while (group + parts <= groups && shared.cuts[group + parts].live == live && shared.cuts[group + parts].page > 0) {
-        parts++;
+    MergeLoad load;
+    for (int s = lane; s < splits; s += 32) {
+        add_rows(load, way, shared.splits[s]);
     }
-    const int request = workspace.live[live];
-    workspace.splits[index].q_start = workspace.q_starts[request];
-    workspace.splits[index].first_group = group;
-    workspace.splits[index].parts = parts;
-    shared.splits[index] = { workspace.q_lens[request] * params.shape.heads, parts };
+    load.items = __reduce_add_sync(~0u, load.items);
+    load.longest = __reduce_max_sync(~0u, load.longest);
+    for (int distance = 16; distance > 0; distance /= 2) {
+        load.cost += __shfl_xor_sync(~0u, load.cost, distance);
+    }
+    if (lane == 0) {
+        shared.way_time[way] = time_of(load, way, ctas);
+        shared.way_items[way] = items_of(load, way);
+    }
 }
 
-/** Numbers the rows of splits, and settles on the quickest way to merge them. One warp. */
-__device__ __forceinline__ void divide_merge(const Shared &shared, const hm_sm90_schedule_params &params)
+/** Step 5. Settles on the quickest way. One warp. */
+__device__ __forceinline__ void choose_way(const Shared &shared, hm_sm90_header &header, int ctas)
 {
-    const Shape &shape = params.shape;
-    const int lane = threadIdx.x & 31, splits = shared.starts[shape.groups];
-    MergeLoad load;
-    int row_end = 0;
-    for (int s = 0; s < splits; s++) {
-        row_end += shared.splits[s].rows;
-        if (lane == 0) {
-            params.workspace.splits[s].row_end = row_end;
-        }
-        add_rows(load, min(lane, kMergeWays - 1), shared.splits[s]);
-    }
-    /* Where most groups have nothing to do, combine stays on half of the processors: the next decode starts on others. */
-    int busy = 0;
-    for (int group = lane; group < shape.groups; group += 32) {
-        const Cut begin = shared.cuts[group], end = shared.cuts[group + 1];
-        busy += begin.live != end.live || begin.page != end.page;
-    }
-    busy = __reduce_add_sync(~0u, busy);
-    const int ctas = busy * 2 > shape.groups ? params.merge_grid : shape.groups * shape.tile_stride;
-    const int64_t time = lane < kMergeWays ? time_of(load, lane, ctas) : INT64_MAX;
+    const int lane = threadIdx.x & 31;
+    const int64_t time = lane < kMergeWays ? shared.way_time[lane] : INT64_MAX;
     if (lane == cheapest_lane(time)) {
-        params.workspace.header->merge_way = lane;
-        params.workspace.header->merge_items = items_of(load, lane);
-        params.workspace.header->merge_ctas = ctas;
+        header.merge_way = lane;
+        header.merge_items = shared.way_items[lane];
+        header.merge_ctas = ctas;
     }
 }
 
@@ -353,27 +441,33 @@ extern "C" __global__ void __launch_bounds__(kThreads, 1)
     }
     __syncthreads();
     const Totals totals = sum_requests(shared, params);
+    const Shape &shape = params.shape;
+    const int live = totals.live();
     __syncthreads();
-    order_requests(shared, params.workspace, totals.live());
+    order_requests(shared, live);
     __syncthreads();
     if (warp < 2) {
-        try_budgets(shared, params, totals, warp == 0);
+        if (live <= kCachedRows) {
+            try_budgets(shared, shape, CachedLine{ shared.costs, live }, totals.cost, warp == 0);
+        } else {
+            try_budgets(shared, shape, StoredLine{ params.workspace.costs, live }, totals.cost, warp == 0);
+        }
     }
+    __syncthreads();
+    const CutCounts counts = choose_cuts(shared, shape.groups);
+    __syncthreads();
+    write_groups(shared, params, live);
+    write_splits(shared, params, live, counts.starts);
+    __syncthreads();
+    /* Where most groups have nothing to do, combine stays on half of the processors: the next decode starts on others. */
+    const int ctas = counts.busy * 2 > shape.groups ? params.merge_grid : shape.groups * shape.tile_stride;
+    time_ways(shared, counts.starts, ctas);
     __syncthreads();
     if (warp == 0) {
-        choose_cuts(shared, params);
+        choose_way(shared, *params.workspace.header, ctas);
     }
-    __syncthreads();
-    const int groups = params.shape.groups;
-    for (int group = warp; group < groups; group += kWarps) {
-        const Cut begin = shared.cuts[group];
-        write_segments(params, group, begin.live + shared.inside[group], begin, shared.cuts[group + 1]);
-    }
-    if (threadIdx.x < groups) {
-        write_split(shared, params, threadIdx.x);
-    }
-    __syncthreads();
-    if (warp == 0) {
-        divide_merge(shared, params);
+    if (threadIdx.x == 0) {
+        params.workspace.header->splits = counts.starts;
+        params.workspace.header->error = shared.error;
     }
 }

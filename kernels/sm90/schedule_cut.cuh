@@ -36,38 +36,76 @@ struct Cut {
     int32_t page;
 };
 
-/** A request of those that have work, and the cost of the line up to it and with it: a group that stays within a request
- * reads nothing. Behind the last one there is no end. */
-struct Place {
-    int live;
-    int64_t begin, end;
+/* The line: cost of all requests before number i, of `count` and one more; behind these, more than any limit. */
 
-    __device__ __forceinline__ Place(const int64_t *costs, int count, int live)
-        : live(live), begin(costs[live]), end(live < count ? costs[live + 1] : INT64_MAX)
-    {
+constexpr int kWindow = 8; /* costs that are read at one time */
+constexpr int kLongestStride = kWindow * kWindow;
+constexpr int kBeyond = kWindow * kLongestStride; /* how far behind its end a line is read */
+
+/** In shared memory, followed by kBeyond times INT32_MAX. */
+struct CachedLine {
+    using Cost = int32_t;
+    const int32_t *costs;
+    int count;
+
+    __device__ __forceinline__ Cost operator[](int i) const { return costs[i]; }
+};
+
+/** In global memory: of more requests, whose costs need not fit into 32 bits. */
+struct StoredLine {
+    using Cost = int64_t;
+    const int64_t *costs;
+    int count;
+
+    __device__ __forceinline__ Cost operator[](int i) const { return i <= count ? costs[i] : INT64_MAX; }
+};
+
+/** The last i from `first` on, itself within the limit, that still is. Strides grow, then shrink. */
+template <typename Line>
+__device__ __forceinline__ int last_within(const Line &line, int first, typename Line::Cost limit)
+{
+    unsigned stride = 1;
+    for (int i = first;;) {
+        unsigned within = 0;
+#pragma unroll
+        for (unsigned k = 1; k <= kWindow; k++) {
+            within += line[i + k * stride] <= limit;
+        }
+        i += within * stride;
+        if (within == kWindow) {
+            stride = min(stride * kWindow, (unsigned)kLongestStride);
+        } else if (stride > 1) {
+            stride /= kWindow;
+        } else {
+            return i;
+        }
     }
+}
 
-    /** Goes to the last request that begins within the limit. A few steps one by one, then by halves. */
-    __device__ __forceinline__ void advance(const int64_t *costs, int count, int64_t limit)
+/** Where a group starts: cost of the line up to there, ahead of the request's fixed cost whatever page it is, and where
+ * the next three requests begin, read ahead of need. */
+template <typename Line> struct Place {
+    using Cost = typename Line::Cost;
+    int live = 0;
+    Cost at = 0, next, second, third;
+
+    __device__ __forceinline__ explicit Place(const Line &line) : next(line[1]), second(line[2]), third(line[3]) {}
+
+    /** Goes to the start of the last request that begins within the limit; stays where none does. */
+    __device__ __forceinline__ void advance(const Line &line, Cost limit)
     {
-        for (int near = 0; near < 4; near++) {
-            if (end > limit) {
-                return;
-            }
-            live++;
-            begin = end;
-            end = live < count ? costs[live + 1] : INT64_MAX;
+        if (__builtin_expect(third > limit, 1)) {
+            const bool one = next <= limit, two = second <= limit;
+            at = two ? second : one ? next : at;
+            next = two ? third : one ? second : next;
+            live += one + two;
+        } else {
+            live = last_within(line, live + 3, limit);
+            at = line[live];
+            next = line[live + 1];
         }
-        int low = live, high = count;
-        while (low < high) {
-            const int middle = (low + high + 1) / 2;
-            if (costs[middle] <= limit) {
-                low = middle;
-            } else {
-                high = middle - 1;
-            }
-        }
-        *this = Place(costs, count, low);
+        second = line[live + 2];
+        third = line[live + 3];
     }
 };
 
@@ -79,30 +117,28 @@ struct Outcome {
 
 /** Step 3: gives every group, in order, what fits into the budget: whole requests while they fit; then, with splits, as
  * many pages of the next as still fit, if those are worth it. Cut g goes to tried[g · kBudgets]. */
-__device__ __forceinline__ Outcome cut_line(Cut *tried, const int64_t *costs, int live, int groups, int64_t budget,
+template <typename Line>
+__device__ __forceinline__ Outcome cut_line(Cut *tried, const Line &line, int groups, typename Line::Cost budget,
                                             bool splits)
 {
-    Place place(costs, live, 0);
+    Place<Line> place(line);
     int page = 0, parts = 0;
-    for (int group = 0; group < groups; group++) {
-        tried[group * kBudgets] = { place.live, page };
-        if (place.live == live) {
-            continue;
-        }
+    for (int group = 0; group < groups; group++, tried += kBudgets) {
+        *tried = { place.live, page };
         const int before = place.live;
-        const int64_t limit = place.begin + kPageCost * (int64_t)page + budget;
-        place.advance(costs, live, limit);
+        const typename Line::Cost limit = place.at + budget;
+        place.advance(line, limit);
         page = place.live == before ? page : 0;
-        if (splits && place.live < live) {
-            const int64_t room = limit - place.begin - kPageCost * (int64_t)page - kStartCost;
-            if (room >= kPageCost * kFewestPages) {
-                parts += page > 0 ? 1 : 2;
-                page += (int)(room / kPageCost);
-            }
+        const typename Line::Cost room = limit - place.at - kStartCost;
+        if (splits && place.live < line.count && room >= kPageCost * kFewestPages) {
+            const unsigned pages = (unsigned)room / kPageCost; /* fewer than the request has */
+            parts += page > 0 ? 1 : 2;
+            page += pages;
+            place.at += kPageCost * pages;
         }
     }
-    tried[groups * kBudgets] = { place.live, page };
-    return { place.live == live, parts };
+    *tried = { place.live, page };
+    return { place.live == line.count, parts };
 }
 
 #endif

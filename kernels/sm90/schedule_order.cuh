@@ -22,24 +22,36 @@ __device__ __forceinline__ int key_pages(uint32_t key)
     return (int)(key >> 16);
 }
 
-/** Sorts keys[0 … size), size a power of two, largest first: a bitonic network, a thread a key. All threads. */
-__device__ __forceinline__ void sort_keys(uint32_t *keys, int size)
+/** Which of two keys place i keeps: runs are ordered downwards and upwards in turn. */
+__device__ __forceinline__ uint32_t settle(uint32_t key, uint32_t other, int i, int distance, int run)
+{
+    const bool larger = ((i & distance) == 0) == ((i & run) == 0);
+    return larger ? max(key, other) : min(key, other);
+}
+
+/** Sorts keys, one a thread, of the first `size` threads, a power of two, the largest first: a bitonic network. All
+ * threads; what others hold is 0. `buffers` has room for 2 · kSize keys, of which every stage between warps takes half. */
+template <int kSize> __device__ __forceinline__ uint32_t sort_keys(uint32_t key, uint32_t *buffers, int size)
 {
     const int i = threadIdx.x;
+    uint32_t *to = buffers, *last = buffers + kSize;
     for (int run = 2; run <= size; run *= 2) {
-        for (int distance = run / 2; distance > 0; distance /= 2) {
+        int distance = run / 2;
+        for (; distance >= 32; distance /= 2) {
+            to[i] = key;
             __syncthreads();
-            const int other = i ^ distance;
-            if (i < size && other > i) {
-                const uint32_t a = keys[i], b = keys[other];
-                if ((a < b) == ((i & run) == 0)) {
-                    keys[i] = b;
-                    keys[other] = a;
-                }
+            key = settle(key, to[i ^ distance], i, distance, run);
+            uint32_t *const free = last;
+            last = to;
+            to = free;
+        }
+        if ((i & ~31) < size) {
+            for (; distance > 0; distance /= 2) {
+                key = settle(key, __shfl_xor_sync(~0u, key, distance), i, distance, run);
             }
         }
     }
-    __syncthreads();
+    return key;
 }
 
 /** Which of `count` sorted keys stands at a place of the line: the longest, the shortest, the second longest … */

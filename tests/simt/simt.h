@@ -151,6 +151,10 @@ inline int __reduce_add_sync(uint32_t, int value)
 {
     return simt_reduce(value, [](int a, int b) { return a + b; });
 }
+inline int __reduce_max_sync(uint32_t, int value)
+{
+    return simt_reduce(value, [](int a, int b) { return a < b ? b : a; });
+}
 inline int __popc(uint32_t bits)
 {
     return __builtin_popcount(bits);
