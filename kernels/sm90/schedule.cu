@@ -36,6 +36,10 @@ struct Totals {
     {
         return { counts - other.counts, cost - other.cost };
     }
+    __device__ __forceinline__ bool operator!=(const Totals &other) const
+    {
+        return counts != other.counts || cost != other.cost;
+    }
     __device__ __forceinline__ int q_tokens() const { return (int)(counts & 0x3FFFFFFF); }
     __device__ __forceinline__ int live() const { return (int)(counts >> 30 & 0x1FFFF); }
     __device__ __forceinline__ int empty() const { return (int)(counts >> 47); }
@@ -44,6 +48,12 @@ struct Totals {
 static_assert(kThreads <= kCachedRows, "requests that are put in order are kept in shared memory");
 static_assert((kCachedRows + 1) * 2 * (int64_t)request_cost((1 << 14) + 1) < INT32_MAX, "limits of a kept line");
 static_assert(kMergeWays <= kWarps, "a warp a way");
+
+/** What the warps of a scan tell each other: sums of each, and up to and with each. */
+template <typename Sum> struct WarpSums {
+    Sum own[kWarps];
+    Sum ends[kWarps];
+};
 
 /** Of a split: the group at whose end its request is cut first, and the cuts inside requests up to that group's start. */
 struct SplitStart {
@@ -67,8 +77,8 @@ struct Shared {
     int32_t way_items[kMergeWays];
     int32_t costs[kCachedRows + 1 + kBeyond];
     uint16_t live[kCachedRows];
-    Totals warp_sums[kWarps];
-    Totals warp_ends[kWarps]; /* sums up to and with a warp */
+    WarpSums<Totals> totals;
+    WarpSums<int32_t> sums;
     uint32_t error;
 };
 static_assert(sizeof(Shared) <= HM_SM90_SCHEDULE_SHARED, "declared to the host");
@@ -82,14 +92,17 @@ __device__ __forceinline__ Totals shift_up(const Totals &value, int distance)
 {
     return { __shfl_up_sync(~0u, value.counts, distance), __shfl_up_sync(~0u, value.cost, distance) };
 }
+__device__ __forceinline__ int32_t shift_up(int32_t value, int distance)
+{
+    return __shfl_up_sync(~0u, value, distance);
+}
 
 /** Sum over the lanes up to and with this one. */
-__device__ __forceinline__ Totals scan_warp(Totals sum)
+template <typename Sum> __device__ __forceinline__ Sum scan_warp(Sum sum)
 {
     const int lane = threadIdx.x & 31;
-#pragma unroll 1
     for (int distance = 1; distance < 32; distance *= 2) {
-        const Totals before = shift_up(sum, distance);
+        const Sum before = shift_up(sum, distance);
         if (lane >= distance) {
             sum = sum + before;
         }
@@ -97,25 +110,25 @@ __device__ __forceinline__ Totals scan_warp(Totals sum)
     return sum;
 }
 
-/** Sum over the threads before this one; `all` receives the sum over the CTA. Warps of zeros leave the shuffle unit to
- * others. */
-__device__ __forceinline__ Totals scan(Shared &shared, const Totals &value, Totals &all)
+/** Sum over the threads before this one; `all` receives the sum over the CTA. Warps that have nothing leave the shuffle
+ * unit to the others. */
+template <typename Sum> __device__ __forceinline__ Sum scan(WarpSums<Sum> &warps, const Sum &value, Sum &all)
 {
     const int lane = threadIdx.x & 31, warp = threadIdx.x / 32;
-    Totals sum = { 0, 0 };
-    if (__ballot_sync(~0u, value.counts != 0 || value.cost != 0) != 0) {
+    Sum sum = {};
+    if (__ballot_sync(~0u, value != Sum{}) != 0) {
         sum = scan_warp(value);
     }
     if (lane == 31) {
-        shared.warp_sums[warp] = sum;
+        warps.own[warp] = sum;
     }
     __syncthreads();
     if (warp == 0) {
-        shared.warp_ends[lane] = scan_warp(shared.warp_sums[lane]);
+        warps.ends[lane] = scan_warp(warps.own[lane]);
     }
     __syncthreads();
-    all = shared.warp_ends[kWarps - 1];
-    return (warp > 0 ? shared.warp_ends[warp - 1] : Totals{ 0, 0 }) + sum - value;
+    all = warps.ends[kWarps - 1];
+    return (warp > 0 ? warps.ends[warp - 1] : Sum{}) + sum - value;
 }
 
 /** The lane of the warp whose price is the lowest; of equal ones the first. */
@@ -148,8 +161,10 @@ __device__ __forceinline__ Totals sum_requests(Shared &shared, const hm_sm90_sch
         const int row = first + threadIdx.x;
         int kv_len = 0, q_len = 0;
         if (row < count) {
-            kv_len = clamp_length(shared, params.kv_lens[row], shape.max_kv);
-            q_len = params.q_lens ? clamp_length(shared, params.q_lens[row], shape.max_q) : shape.max_q;
+            kv_len = params.kv_lens[row];
+            q_len = params.q_lens ? params.q_lens[row] : shape.max_q;
+            kv_len = clamp_length(shared, kv_len, shape.max_kv);
+            q_len = clamp_length(shared, q_len, shape.max_q);
         }
         const bool live = q_len > 0 && kv_len > 0, empty = q_len > 0 && kv_len == 0;
         const int cost = live ? request_cost(pages_of(kv_len)) : 0;
@@ -161,7 +176,7 @@ __device__ __forceinline__ Totals sum_requests(Shared &shared, const hm_sm90_sch
         Totals at = before;
         if (first < count) {
             Totals all;
-            at = before + scan(shared, own, all);
+            at = before + scan(shared.totals, own, all);
             before = before + all;
         }
         if (row < shape.max_batch) {
@@ -213,11 +228,11 @@ __device__ __forceinline__ void order_requests(Shared &shared, int live)
     shared.keys[i] = sorted;
     __syncthreads();
     const uint32_t key = i < live ? shared.keys[alternate(i, live)] : 0;
-    Totals all;
-    const Totals at = scan(shared, { 0, i < live ? request_cost(key_pages(key)) : 0 }, all);
+    int32_t all;
+    const int32_t cost = scan(shared.sums, i < live ? request_cost(key_pages(key)) : 0, all);
     if (i < live) {
         shared.live[i] = key_row(key);
-        shared.costs[i] = (int)at.cost;
+        shared.costs[i] = cost;
     }
 }
 
@@ -253,16 +268,16 @@ struct CutCounts {
     int starts; /* groups at whose end a request is cut first */
     int busy;   /* groups that have work */
 
-    __device__ __forceinline__ explicit CutCounts(const Totals &packed)
-        : inside((int)(packed.counts & 0xFFFF)), starts((int)(packed.counts >> 16 & 0xFFFF)),
-          busy((int)(packed.counts >> 32))
+    __device__ __forceinline__ explicit CutCounts(int32_t packed)
+        : inside(packed & 1023), starts(packed >> 10 & 1023), busy(packed >> 20)
     {
     }
-    __device__ __forceinline__ static Totals pack(bool inside, bool starts, bool busy)
+    __device__ __forceinline__ static int32_t pack(bool inside, bool starts, bool busy)
     {
-        return { (uint64_t)inside | (uint64_t)starts << 16 | (uint64_t)busy << 32, 0 };
+        return (int)inside | (int)starts << 10 | (int)busy << 20;
     }
 };
+static_assert(kMaxGroups < 1024, "packed");
 
 /** Settles on the cheaper kind, and numbers the segments and splits of its groups. Returns the counts of all. */
 __device__ __forceinline__ CutCounts choose_cuts(Shared &shared, int groups)
@@ -270,7 +285,7 @@ __device__ __forceinline__ CutCounts choose_cuts(Shared &shared, int groups)
     const int kind = shared.price[0] < shared.price[1] ? 0 : 1;
     const int group = threadIdx.x, best = shared.best[kind];
     Cut begin = { 0, 0 };
-    Totals own = { 0, 0 };
+    int32_t own = 0;
     if (group <= groups) {
         begin = shared.tried[kind][group][best];
         const Cut end = group < groups ? shared.tried[kind][group + 1][best] : Cut{ begin.live, 0 };
@@ -278,8 +293,8 @@ __device__ __forceinline__ CutCounts choose_cuts(Shared &shared, int groups)
         const bool busy = group < groups && (begin.live != end.live || begin.page != end.page);
         own = CutCounts::pack(begin.page > 0, starts, busy);
     }
-    Totals all;
-    const Totals before = scan(shared, own, all);
+    int32_t all;
+    const int32_t before = scan(shared.sums, own, all);
     const CutCounts counts(before), with(before + own), total(all);
     if (group <= groups) {
         shared.cuts[group] = begin;
@@ -385,8 +400,8 @@ __device__ __forceinline__ void write_splits(Shared &shared, const hm_sm90_sched
         split.parts = 1 + shared.split_starts[index + 1].inside - start.inside;
         shared.splits[index] = { rows, split.parts };
     }
-    Totals all;
-    split.row_end = rows + (int)scan(shared, { 0, rows }, all).cost;
+    int32_t all;
+    split.row_end = rows + scan(shared.sums, rows, all);
     if (index < splits) {
         *reinterpret_cast<uint4 *>(&workspace.splits[index]) =
             make_uint4(split.q_start, split.row_end, split.first_group, split.parts);

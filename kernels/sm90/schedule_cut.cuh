@@ -45,6 +45,7 @@ constexpr int kBeyond = kWindow * kLongestStride; /* how far behind its end a li
 /** In shared memory, followed by kBeyond times INT32_MAX. */
 struct CachedLine {
     using Cost = int32_t;
+    using Room = uint32_t;
     const int32_t *costs;
     int count;
 
@@ -54,6 +55,7 @@ struct CachedLine {
 /** In global memory: of more requests, whose costs need not fit into 32 bits. */
 struct StoredLine {
     using Cost = int64_t;
+    using Room = uint64_t;
     const int64_t *costs;
     int count;
 
@@ -66,11 +68,12 @@ __device__ __forceinline__ int last_within(const Line &line, int first, typename
 {
     unsigned stride = 1;
     for (int i = first;;) {
-        unsigned within = 0;
+        unsigned counts[4] = {}; /* four short chains */
 #pragma unroll
         for (unsigned k = 1; k <= kWindow; k++) {
-            within += line[i + k * stride] <= limit;
+            counts[k % 4] += line[i + k * stride] <= limit;
         }
+        const unsigned within = counts[0] + counts[1] + (counts[2] + counts[3]);
         i += within * stride;
         if (within == kWindow) {
             stride = min(stride * kWindow, (unsigned)kLongestStride);
@@ -82,30 +85,32 @@ __device__ __forceinline__ int last_within(const Line &line, int first, typename
     }
 }
 
-/** Where a group starts: cost of the line up to there, ahead of the request's fixed cost whatever page it is, and where
- * the next three requests begin, read ahead of need. */
+/** The request that a group starts in, and where the next three begin, read ahead of need. */
 template <typename Line> struct Place {
     using Cost = typename Line::Cost;
+    using Room = typename Line::Room;
     int live = 0;
-    Cost at = 0, next, second, third;
+    Cost next, second, third;
 
     __device__ __forceinline__ explicit Place(const Line &line) : next(line[1]), second(line[2]), third(line[3]) {}
 
-    /** Goes to the start of the last request that begins within the limit; stays where none does. */
-    __device__ __forceinline__ void advance(const Line &line, Cost limit)
+    /** Goes to the last request that begins within the limit, `budget` from here. Returns how far the limit is from
+     * there on; where none begins, from here. */
+    __device__ __forceinline__ Room advance(const Line &line, Cost limit, Cost budget)
     {
-        if (__builtin_expect(third > limit, 1)) {
-            const bool one = next <= limit, two = second <= limit;
-            at = two ? second : one ? next : at;
-            next = two ? third : one ? second : next;
-            live += one + two;
-        } else {
-            live = last_within(line, live + 3, limit);
-            at = line[live];
+        const bool one = next <= limit, two = second <= limit, more = third <= limit;
+        /* Without a sign, what is beyond the limit is farthest. */
+        Room room = min((Room)budget, min((Room)(limit - next), (Room)(limit - second)));
+        next = two ? third : one ? second : next;
+        live += one + two;
+        if (more) {
+            live = last_within(line, live + 1, limit);
+            room = limit - line[live];
             next = line[live + 1];
         }
         second = line[live + 2];
         third = line[live + 3];
+        return room;
     }
 };
 
@@ -121,21 +126,24 @@ template <typename Line>
 __device__ __forceinline__ Outcome cut_line(Cut *tried, const Line &line, int groups, typename Line::Cost budget,
                                             bool splits)
 {
+    using Cost = typename Line::Cost;
+    using Room = typename Line::Room;
+    static_assert(kFewestPages == 1, "as many pages as fit are worth it");
+    const Room start = splits ? kStartCost : budget; /* no room for pages without splits */
     Place<Line> place(line);
+    Cost limit = budget;
     int page = 0, parts = 0;
     for (int group = 0; group < groups; group++, tried += kBudgets) {
         *tried = { place.live, page };
         const int before = place.live;
-        const typename Line::Cost limit = place.at + budget;
-        place.advance(line, limit);
+        const Room room = place.advance(line, limit, budget);
+        const Room pages = (max(room, start) - start) / kPageCost;
         page = place.live == before ? page : 0;
-        const typename Line::Cost room = limit - place.at - kStartCost;
-        if (splits && place.live < line.count && room >= kPageCost * kFewestPages) {
-            const unsigned pages = (unsigned)room / kPageCost; /* fewer than the request has */
+        if (pages > 0 && place.live < line.count) {
             parts += page > 0 ? 1 : 2;
-            page += pages;
-            place.at += kPageCost * pages;
+            page += (int)pages;
         }
+        limit += budget - (Cost)(room - pages * kPageCost); /* behind the last request it does not matter */
     }
     *tried = { place.live, page };
     return { place.live == line.count, parts };
