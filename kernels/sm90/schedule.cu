@@ -150,22 +150,32 @@ __device__ __forceinline__ int clamp_length(Shared &shared, int value, int limit
     return clamped;
 }
 
+struct Lengths {
+    int kv, q;
+};
+
+/** As they stand in the tables, which have all rows of max_batch: those beyond the batch may be read, not used. */
+__device__ __forceinline__ Lengths read_lengths(const hm_sm90_schedule_params &params, int row)
+{
+    const Shape &shape = params.shape;
+    return row < shape.max_batch ? Lengths{ params.kv_lens[row], params.q_lens ? params.q_lens[row] : shape.max_q }
+                                 : Lengths{ 0, 0 };
+}
+
 /** Step 1. Returns the sums over the batch. */
 __device__ __forceinline__ Totals sum_requests(Shared &shared, const hm_sm90_schedule_params &params)
 {
     const Shape &shape = params.shape;
     const Workspace &workspace = params.workspace;
+    Lengths ahead = read_lengths(params, threadIdx.x);
     const int count = params.count ? clamp_length(shared, *params.count, shape.max_batch) : shape.max_batch;
     Totals before = { 0, 0 };
     for (int first = 0; first < shape.max_batch; first += kThreads) {
         const int row = first + threadIdx.x;
-        int kv_len = 0, q_len = 0;
-        if (row < count) {
-            kv_len = params.kv_lens[row];
-            q_len = params.q_lens ? params.q_lens[row] : shape.max_q;
-            kv_len = clamp_length(shared, kv_len, shape.max_kv);
-            q_len = clamp_length(shared, q_len, shape.max_q);
-        }
+        const Lengths lengths = row < count ? ahead : Lengths{ 0, 0 };
+        ahead = read_lengths(params, row + kThreads);
+        const int kv_len = clamp_length(shared, lengths.kv, shape.max_kv);
+        const int q_len = clamp_length(shared, lengths.q, shape.max_q);
         const bool live = q_len > 0 && kv_len > 0, empty = q_len > 0 && kv_len == 0;
         const int cost = live ? request_cost(pages_of(kv_len)) : 0;
         const Totals own = { (uint64_t)q_len | (uint64_t)live << 30 | (uint64_t)empty << 47, cost };

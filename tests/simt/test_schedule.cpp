@@ -254,9 +254,12 @@ int play(const Batch &b)
     Space s(b.shape);
     hm_sm90_schedule_params schedule{};
     const int32_t count = b.requests();
+    std::vector<int32_t> kv_lens = b.kv_lens, q_lens = b.q_lens;
+    kv_lens.resize(size_t(b.shape.max_batch), -1); /* may be read, not used */
+    q_lens.resize(size_t(b.shape.max_batch), -1);
     schedule.count = &count;
-    schedule.kv_lens = b.kv_lens.data();
-    schedule.q_lens = b.q_lens.data();
+    schedule.kv_lens = kv_lens.data();
+    schedule.q_lens = q_lens.data();
     schedule.merge_grid = b.merge_grid();
     schedule.shape = b.shape;
     schedule.workspace = s.addresses;
