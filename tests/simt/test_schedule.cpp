@@ -333,6 +333,7 @@ void play_large_batches()
         const char *name;
         int heads, tile_rows, requests, tokens;
         bool twice;
+        bool ragged = false;
     } large[] = {
         { "one of 131,072 tokens", 16, 16, 1, 131072, false },
         { "one of 131,072 tokens, 64 heads", 64, 64, 1, 131072, true },
@@ -341,13 +342,18 @@ void play_large_batches()
         { "sixteen of 4096", 32, 32, 16, 4096, false },
         { "130 of 4096", 128, 64, 130, 4096, true },
         { "90 of 1000", 16, 16, 90, 1000, false },
+        { "700 of up to 300", 1, 16, 700, 300, false, true },
+        { "2000 of up to 300, too many to be put in order", 1, 32, 2000, 300, false, true },
+        { "5000 of up to 300, too many for shared memory", 1, 64, 5000, 300, true, true },
     };
     for (const auto &l : large) {
         now_at = l.name;
         random_state = 88172645463325252ull;
         Batch b(132, l.heads, l.tile_rows, l.requests, 1, l.tokens);
         b.twice = l.twice;
-        b.kv_lens.assign(size_t(l.requests), l.tokens);
+        for (int r = 0; r < l.requests; r++) {
+            b.kv_lens.push_back(l.ragged ? int(draw(uint32_t(l.tokens) + 1)) : l.tokens);
+        }
         b.q_lens.assign(size_t(l.requests), 1);
         play(b);
     }
