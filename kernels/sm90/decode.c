@@ -236,7 +236,7 @@ hopmla_status hm_sm90_decode(hm_device *device, const hm_envelope *envelope, con
     void *parameters[] = { &maps, &params };
     hm_launch launch = {
         .kernel = tile->kernels[envelope->format],
-        .grid = { (uint32_t)(params.shape.groups * params.shape.tile_stride), 1, 1 },
+        .grid = { (uint32_t)params.shape.tile_stride, (uint32_t)params.shape.groups, 1 },
         .threads = HM_SM90_DECODE_THREADS,
         .shared_bytes = tile->shared_bytes,
         /* The CTAs of a group read the same pages: side by side, their requests meet on the way to L2. */

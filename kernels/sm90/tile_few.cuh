@@ -134,7 +134,7 @@ template <typename Element, int N, bool Rope> struct FewTile : FewSoftmax<Elemen
 
     __device__ __forceinline__ void run()
     {
-        WorkIterator work(params);
+        WorkIterator work;
         Ring<kFewSlots> ring;
         bool more = work.next(shared.work, params);
         if (more) {

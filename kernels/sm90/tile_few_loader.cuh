@@ -47,7 +47,7 @@ __device__ __forceinline__ void run_few_loader(FewShared<N> &shared, const Param
 {
     const int lane = threadIdx.x & 31;
     bool waited = !params.early;
-    WorkIterator work(params);
+    WorkIterator work;
     Ring<kFewSlots> ring;
     int loaded = 0;
     bool more = work.next(shared.work, params);

@@ -69,7 +69,7 @@ template <bool Rope> struct Loader {
 
     __device__ __forceinline__ void start(SharedMemory &shared, const Params &params)
     {
-        const WorkIterator work(params);
+        const WorkIterator work;
         shared.cursors[half].left = 0;
         shared.cursors[half].lend_in = 0;
         shared.cursors[half].unasked = true;

@@ -198,7 +198,7 @@ __device__ __forceinline__ void store_lse(const SoftmaxState &state, const Param
                                           int tile)
 {
     const bool partial = segment.part >= 0;
-    const int64_t first = partial ? partial_row(params, blockIdx.x / params.shape.tile_stride, segment.part, tile) : 0;
+    const int64_t first = partial ? partial_row(params, blockIdx.y, segment.part, tile) : 0;
 #pragma unroll
     for (int upper = 0; upper < 2; upper++) {
         const int row = accumulator_row() + upper * 8;
@@ -217,7 +217,7 @@ __device__ __forceinline__ void store_lse(const SoftmaxState &state, const Param
 template <typename Element, bool Rope>
 __device__ __forceinline__ void run_score_warpgroup(SharedMemory &shared, const Params &params, const CacheMaps &maps)
 {
-    WorkIterator work(params);
+    WorkIterator work;
     Ring<kSlots> ring;
     uint32_t segments = 0; /* done; sums_free passes at once for the first */
     QueryTile query;

@@ -106,7 +106,7 @@ template <typename Element, bool Rope>
 __device__ __forceinline__ void run_value_warpgroup(SharedMemory &shared, int half, const Params &params,
                                                     const CacheMaps &maps)
 {
-    WorkIterator work(params);
+    WorkIterator work;
     Ring<kSlots> ring;
     Loader<Rope> loader(half);
     uint32_t segments = 0; /* begun */

@@ -28,11 +28,10 @@ __device__ __forceinline__ void read_work(hm_sm90_group &work, const Params &par
     }
     constexpr int kWords = sizeof(hm_sm90_group) / sizeof(int32_t);
     if (threadIdx.x < kWords) {
-        const int32_t *group =
-            reinterpret_cast<const int32_t *>(params.workspace.groups + blockIdx.x / params.shape.tile_stride);
+        const int32_t *group = reinterpret_cast<const int32_t *>(params.workspace.groups + blockIdx.y);
         reinterpret_cast<int32_t *>(&work)[threadIdx.x] = group[threadIdx.x];
     }
-    if (blockIdx.x == 0 && threadIdx.x == kWords && params.workspace.header->q_total > params.rows) {
+    if (blockIdx.x == 0 && blockIdx.y == 0 && threadIdx.x == kWords && params.workspace.header->q_total > params.rows) {
         atomicOr(&params.workspace.header->error, HM_SM90_BAD_ROWS);
     }
     __syncthreads();
@@ -43,9 +42,7 @@ struct WorkIterator {
     int tile;
     int index = -1;
 
-    __device__ __forceinline__ explicit WorkIterator(const Params &params) : tile(blockIdx.x % params.shape.tile_stride)
-    {
-    }
+    __device__ __forceinline__ WorkIterator() : tile(blockIdx.x) {}
     __device__ __forceinline__ WorkIterator(int tile, int index) : tile(tile), index(index) {}
 
     /** Goes to the next one; false at the end. */
@@ -131,7 +128,7 @@ __device__ __forceinline__ int64_t partial_row(const Params &params, int group, 
 /** The same for the CTA's own; −1 for a whole request. It takes a division: know it early. */
 __device__ __forceinline__ int64_t own_partial_row(const Params &params, const Segment &segment, int tile)
 {
-    return segment.part < 0 ? -1 : partial_row(params, blockIdx.x / params.shape.tile_stride, segment.part, tile);
+    return segment.part < 0 ? -1 : partial_row(params, blockIdx.y, segment.part, tile);
 }
 
 /** Where a row's O goes, NULL for a row that does not exist: to the caller, or to the partial results. */

@@ -14,6 +14,7 @@
 
 struct simt_index {
     unsigned x;
+    unsigned y = 0; /* grids of one dimension */
 };
 
 /** Who runs. */
