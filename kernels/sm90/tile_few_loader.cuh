@@ -9,6 +9,10 @@
 #include "ptx/grid.cuh"
 #include "tile_few_shared.cuh"
 
+/** Pages that are asked for ahead of the wait for the kernel before: what is on its way then keeps that kernel from
+ * ending. CTAs of 32 rows start later, and the second page waits for the first. */
+template <int N> constexpr int kFewAhead = N == 16 ? 1 : kFewSlots;
+
 /** Page ids of a segment from its page `first` on, one a lane. */
 __device__ __forceinline__ int32_t read_ids(const Params &params, const Segment &segment, int first)
 {
@@ -40,8 +44,8 @@ __device__ __forceinline__ void wait_for_first_slot(FewShared<N> &shared, const 
     }
 }
 
-/** Loads all pages of the CTA's work. Ahead of the wait for the kernel before, if `early`, those that find a slot and
- * that no append of this step touches. */
+/** Loads all pages of the CTA's work. Ahead of the wait for the kernel before, if `early`, the first ones, if no append
+ * of this step touches them. */
 template <bool Rope, int N>
 __device__ __forceinline__ void run_few_loader(FewShared<N> &shared, const Params &params, const CacheMaps &maps)
 {
@@ -61,12 +65,14 @@ __device__ __forceinline__ void run_few_loader(FewShared<N> &shared, const Param
                 ids = read_ids(params, segment, i);
             }
             const int32_t page = __shfl_sync(~0u, ids, i % 32);
-            /* What is brought to L2 ahead of Q is in its way. */
-            if (!waited && (loaded == kFewSlots || segment.page_begin + i >= segment.fresh_page)) {
+            if (!waited && (loaded == kFewAhead<N> || segment.page_begin + i >= segment.fresh_page)) {
                 grid_wait_for_predecessor();
                 waited = true;
             }
             if (lane == 0) {
+                if (kFewAhead < N >> 1 && !waited && loaded == 1) {
+                    mbarrier_wait(shared_address(&shared.full[0]), 0);
+                }
                 const int w = page_coordinate(params, page, true);
                 if (loaded == kFewSlots) {
                     wait_for_first_slot<Rope>(shared, maps, w);
