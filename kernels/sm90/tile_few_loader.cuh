@@ -10,7 +10,7 @@
 #include "tile_few_shared.cuh"
 
 /** Pages that are asked for ahead of the wait for the kernel before: what is on its way then keeps that kernel from
- * ending. CTAs of 32 rows start later, and the second page waits for the first. */
+ * ending. With 32 rows it is quicker to ask for the second too, when the first has come. */
 template <int N> constexpr int kFewAhead = N == 16 ? 1 : kFewSlots;
 
 /** Page ids of a segment from its page `first` on, one a lane. */
