@@ -319,6 +319,7 @@ static void grids_keep_to_the_units(void **state)
         options.max_units = cases[i].max_units;
         hopmla_plan *plan = capture_decode(&e, HOPMLA_KV_BF16, &options, &from);
         const unsigned *grid = find_launch(from, cases[i].kernel)->grid;
+        assert_int_equal(grid[0], cases[i].heads == 128 && cases[i].max_units != 1 ? 2 : 1); /* tiles side by side */
         assert_int_equal(grid[0] * grid[1], cases[i].decode);
         assert_int_equal(find_launch(from, "hm_combine_bf16")->grid[0], cases[i].combine);
         end_capture(&e, plan);

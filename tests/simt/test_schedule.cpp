@@ -343,7 +343,10 @@ void play_large_batches()
         { "130 of 4096", 128, 64, 130, 4096, true },
         { "90 of 1000", 16, 16, 90, 1000, false },
         { "700 of up to 300", 1, 16, 700, 300, false, true },
-        { "2000 of up to 300, too many to be put in order", 1, 32, 2000, 300, false, true },
+        { "1024 of up to 300, the most that are put in order", 16, 16, 1024, 300, false, true },
+        { "1025 of up to 300, one too many to be put in order", 16, 16, 1025, 300, false, true },
+        { "4096 of up to 300, the most in shared memory", 1, 32, 4096, 300, false, true },
+        { "4097 of up to 300", 1, 32, 4097, 300, false, true },
         { "5000 of up to 300, too many for shared memory", 1, 64, 5000, 300, true, true },
     };
     for (const auto &l : large) {
