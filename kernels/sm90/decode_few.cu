@@ -12,6 +12,7 @@
 constexpr int kStartRegisters = 104;
 constexpr int kConsumerRegisters = 144;
 constexpr int kLoaderRegisters = 24;
+static_assert(HM_SM90_DECODE_THREADS == kFewConsumers + kWarpgroup, "two consumer warpgroups and the loader's");
 static_assert(2 * kConsumerRegisters + kLoaderRegisters == 3 * kStartRegisters, "no more than there are");
 static_assert(3 * kStartRegisters + 2 * HM_SM90_COMBINE_REGISTERS <= 512, "combine beside it");
 

@@ -70,7 +70,7 @@ __device__ __forceinline__ void run_few_loader(FewShared<N> &shared, const Param
                 waited = true;
             }
             if (lane == 0) {
-                if (kFewAhead < N >> 1 && !waited && loaded == 1) {
+                if (kFewAhead<N> != 1 && !waited && loaded == 1) {
                     mbarrier_wait(shared_address(&shared.full[0]), 0);
                 }
                 const int w = page_coordinate(params, page, true);

@@ -109,7 +109,7 @@ __device__ __forceinline__ void run_value_warpgroup(SharedMemory &shared, int ha
     WorkIterator work;
     Ring<kSlots> ring;
     Loader<Rope> loader(half);
-    uint32_t segments = 0; /* begun */
+    uint32_t segments = 0; /* whose row sums were taken */
     float o[128];
     if (group_thread() == 0) {
         loader.start(shared, params);

@@ -125,7 +125,7 @@ __device__ __forceinline__ int64_t partial_row(const Params &params, int group, 
     return ((int64_t)(group * 2 + part) * params.shape.tiles + tile) * params.shape.tile_rows;
 }
 
-/** The same for the CTA's own; −1 for a whole request. It takes a division: know it early. */
+/** The same for the CTA's own; −1 for a whole request. */
 __device__ __forceinline__ int64_t own_partial_row(const Params &params, const Segment &segment, int tile)
 {
     return segment.part < 0 ? -1 : partial_row(params, blockIdx.y, segment.part, tile);
