@@ -15,12 +15,11 @@
 #include "ptx/grid.cuh"
 #include "schedule_cut.cuh"
 #include "schedule_order.cuh"
+#include "schedule_scan.cuh"
 
 using Shape = hm_sm90_shape;
 using Workspace = hm_sm90_workspace;
 
-constexpr int kThreads = HM_SM90_SCHEDULE_THREADS;
-constexpr int kWarps = kThreads / 32;
 constexpr int kMaxGroups = HM_SM90_MAX_UNITS;
 constexpr int kCachedRows = 4096; /* so many requests that have work are kept in shared memory, with their costs */
 
@@ -45,15 +44,14 @@ struct Totals {
     __device__ __forceinline__ int empty() const { return (int)(counts >> 47); }
 };
 
+__device__ __forceinline__ Totals shift_up(const Totals &value, int distance)
+{
+    return { __shfl_up_sync(~0u, value.counts, distance), __shfl_up_sync(~0u, value.cost, distance) };
+}
+
 static_assert(kThreads <= kCachedRows, "requests that are put in order are kept in shared memory");
 static_assert((kCachedRows + 1) * 2 * (int64_t)request_cost((1 << 14) + 1) < INT32_MAX, "limits of a kept line");
 static_assert(kMergeWays <= kWarps, "a warp a way");
-
-/** What the warps of a scan tell each other: sums of each, and up to and with each. */
-template <typename Sum> struct WarpSums {
-    Sum own[kWarps];
-    Sum ends[kWarps];
-};
 
 /** Of a split: the group at whose end its request is cut first, and the cuts inside requests up to that group's start. */
 struct SplitStart {
@@ -86,59 +84,6 @@ static_assert(sizeof(Shared) <= HM_SM90_SCHEDULE_SHARED, "declared to the host")
 __device__ __forceinline__ int pages_of(int kv_len)
 {
     return (kv_len + HM_SM90_PAGE_TOKENS - 1) / HM_SM90_PAGE_TOKENS;
-}
-
-__device__ __forceinline__ Totals shift_up(const Totals &value, int distance)
-{
-    return { __shfl_up_sync(~0u, value.counts, distance), __shfl_up_sync(~0u, value.cost, distance) };
-}
-__device__ __forceinline__ int32_t shift_up(int32_t value, int distance)
-{
-    return __shfl_up_sync(~0u, value, distance);
-}
-
-/** Sum over the lanes up to and with this one. */
-template <typename Sum> __device__ __forceinline__ Sum scan_warp(Sum sum)
-{
-    const int lane = threadIdx.x & 31;
-    for (int distance = 1; distance < 32; distance *= 2) {
-        const Sum before = shift_up(sum, distance);
-        if (lane >= distance) {
-            sum = sum + before;
-        }
-    }
-    return sum;
-}
-
-/** Sum over the threads before this one; `all` receives the sum over the CTA. Warps that have nothing leave the shuffle
- * unit to the others. */
-template <typename Sum> __device__ __forceinline__ Sum scan(WarpSums<Sum> &warps, const Sum &value, Sum &all)
-{
-    const int lane = threadIdx.x & 31, warp = threadIdx.x / 32;
-    Sum sum = {};
-    if (__ballot_sync(~0u, value != Sum{}) != 0) {
-        sum = scan_warp(value);
-    }
-    if (lane == 31) {
-        warps.own[warp] = sum;
-    }
-    __syncthreads();
-    if (warp == 0) {
-        warps.ends[lane] = scan_warp(warps.own[lane]);
-    }
-    __syncthreads();
-    all = warps.ends[kWarps - 1];
-    return (warp > 0 ? warps.ends[warp - 1] : Sum{}) + sum - value;
-}
-
-/** The lane of the warp whose price is the lowest; of equal ones the first. */
-__device__ __forceinline__ int cheapest_lane(int64_t price)
-{
-    int64_t lowest = price;
-    for (int distance = 16; distance > 0; distance /= 2) {
-        lowest = min(lowest, (int64_t)__shfl_xor_sync(~0u, lowest, distance));
-    }
-    return __ffs(__ballot_sync(~0u, price == lowest)) - 1;
 }
 
 __device__ __forceinline__ int clamp_length(Shared &shared, int value, int limit)

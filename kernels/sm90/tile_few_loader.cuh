@@ -30,6 +30,18 @@ template <bool Rope> __device__ __forceinline__ void prefetch_page(const CacheMa
     }
 }
 
+/** Loads a page into a slot. */
+template <bool Rope>
+__device__ __forceinline__ void load_page(PageSlot &slot, uint32_t full, const CacheMaps &maps, int w)
+{
+    mbarrier_expect(full, Rope ? sizeof(PageSlot) : 2 * kHalfBytes);
+    tma_load(shared_address(slot.latent[0]), &maps.latent, 0, 0, 0, w, full, kEvictFirst);
+    tma_load(shared_address(slot.latent[1]), &maps.latent, 0, 0, 4, w, full, kEvictFirst);
+    if constexpr (Rope) {
+        tma_load(shared_address(slot.rope), &maps.rope, 0, 0, 0, w, full, kEvictFirst);
+    }
+}
+
 /** Waits until the CTA's first slot is free again. Memory has nothing to do meanwhile if the page in the last slot is
  * there: then it brings the next page to L2. */
 template <bool Rope, int N>
@@ -79,14 +91,7 @@ __device__ __forceinline__ void run_few_loader(FewShared<N> &shared, const Param
                 } else {
                     mbarrier_wait(shared_address(&shared.empty[ring.slot]), ring.parity ^ 1);
                 }
-                const uint32_t full = shared_address(&shared.full[ring.slot]);
-                PageSlot &slot = shared.pages[ring.slot];
-                mbarrier_expect(full, Rope ? sizeof(PageSlot) : 2 * kHalfBytes);
-                tma_load(shared_address(slot.latent[0]), &maps.latent, 0, 0, 0, w, full, kEvictFirst);
-                tma_load(shared_address(slot.latent[1]), &maps.latent, 0, 0, 4, w, full, kEvictFirst);
-                if constexpr (Rope) {
-                    tma_load(shared_address(slot.rope), &maps.rope, 0, 0, 0, w, full, kEvictFirst);
-                }
+                load_page<Rope>(shared.pages[ring.slot], shared_address(&shared.full[ring.slot]), maps, w);
             }
             __syncwarp();
             loaded++;

@@ -198,7 +198,7 @@ __device__ __forceinline__ void store_lse(const SoftmaxState &state, const Param
                                           int tile)
 {
     const bool partial = segment.part >= 0;
-    const int64_t first = partial ? partial_row(params, blockIdx.y, segment.part, tile) : 0;
+    const int64_t first = partial ? partial_row(params, segment.part, tile) : 0;
 #pragma unroll
     for (int upper = 0; upper < 2; upper++) {
         const int row = accumulator_row() + upper * 8;

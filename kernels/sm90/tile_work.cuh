@@ -120,15 +120,15 @@ __device__ __forceinline__ float convert_lse(float lse_log2, int kind)
 }
 
 /** Row of the partial results where those of a segment's tile start. */
-__device__ __forceinline__ int64_t partial_row(const Params &params, int group, int part, int tile)
+__device__ __forceinline__ int64_t partial_row(const Params &params, int part, int tile)
 {
-    return ((int64_t)(group * 2 + part) * params.shape.tiles + tile) * params.shape.tile_rows;
+    return ((int64_t)((int)blockIdx.y * 2 + part) * params.shape.tiles + tile) * params.shape.tile_rows;
 }
 
 /** The same for the CTA's own; −1 for a whole request. */
 __device__ __forceinline__ int64_t own_partial_row(const Params &params, const Segment &segment, int tile)
 {
-    return segment.part < 0 ? -1 : partial_row(params, blockIdx.y, segment.part, tile);
+    return segment.part < 0 ? -1 : partial_row(params, segment.part, tile);
 }
 
 /** Where a row's O goes, NULL for a row that does not exist: to the caller, or to the partial results. */
