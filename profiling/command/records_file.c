@@ -28,7 +28,11 @@ typedef struct names {
     int count;
 } names;
 
-static const names kind_names = { kinds, 6 }, source_names = { sources, 6 }, format_names = { formats, 5 };
+#define NAMES(list)                                                                                                    \
+    {                                                                                                                  \
+        list, sizeof(list) / sizeof(list[0])                                                                           \
+    }
+static const names kind_names = NAMES(kinds), source_names = NAMES(sources), format_names = NAMES(formats);
 
 typedef struct field {
     const char *name;
