@@ -79,10 +79,15 @@ void replay_verify(const engine *e, const batch *b, uint32_t samples, random_sta
         fetch(e, b, r, &list[i]);
     device_synchronize(e->device);
     team_run(samples, compare, list);
-    for (uint32_t i = 0; i < samples; ++i) {
+    tolerance step = { 0 };
+    for (uint32_t i = 0; i < samples; ++i)
+        tolerance_merge(&step, &list[i].errors);
+    tolerance_merge(&c->errors, &step);
+    c->verified += samples;
+    /* As everywhere, 1 - 2 sum(xy) / sum(x^2 + y^2) is of all outputs together: one row's alone, 3.6e-6 ± 0.3e-6 from
+     * the roundings of a split row, passes 5e-6 once in some ten thousand. */
+    for (uint32_t i = 0; i < samples && !tolerance_met(&step); ++i) {
         const sample *s = &list[i];
-        ++c->verified;
-        tolerance_merge(&c->errors, &s->errors);
         if (tolerance_met(&s->errors))
             continue;
         if (++c->wrong <= REPORTED)
