@@ -26,8 +26,9 @@ __device__ __forceinline__ void start_cta(SharedMemory &shared, const Params &pa
             mbarrier_init(shared_address(&shared.latent_full[1][slot]), 1);
             mbarrier_init(shared_address(&shared.rope_full[slot]), 1);
             mbarrier_init(shared_address(&shared.rope_free[slot]), 1);
-            mbarrier_init(shared_address(&shared.notes_free[slot]), 2 * kWarpgroup / 32);
+            mbarrier_init(shared_address(&shared.notes_free[slot]), 2 * kWarpgroup);
         }
+        mbarrier_init(shared_address(&shared.values_done), 2);
         mbarrier_init(shared_address(&shared.sums_ready), kWarpgroup);
         mbarrier_init(shared_address(&shared.sums_free), 2 * kWarpgroup);
         mbarrier_init(shared_address(&shared.query_free[0]), 2 * kWarpgroup);

@@ -110,38 +110,45 @@ template <bool Rope> struct Loader {
         return page_coordinate(params, page, half == 0);
     }
 
-    /** Loads the next page into a slot whose half is free, or lends that, for so many threads. `rope_parity` is the
-     * parity of rope_free to wait for; `first` says that the slot was never used. */
-    __device__ __forceinline__ void refill(SharedMemory &shared, const Params &params, const CacheMaps &maps, int slot,
-                                           uint32_t rope_parity, bool first, uint32_t threads = kWarpgroup)
+    /** Starts to load the next page into a slot whose half is free but for the rope tile, unless the slot is lent. */
+    __device__ __forceinline__ void load_latent(SharedMemory &shared, const Params &params, const CacheMaps &maps,
+                                                int slot)
+    {
+        if (have && !shared.cursors[half].lent) {
+            load_half(shared, maps, slot, half, coordinate(params));
+        }
+    }
+
+    /** Loads the page's rope tile, or lends the slot, for so many threads. `rope_parity` is the parity of rope_free to
+     * wait for; `first` says that the slot was never used. */
+    __device__ __forceinline__ void finish_refill(SharedMemory &shared, const Params &params, const CacheMaps &maps,
+                                                  int slot, uint32_t rope_parity, bool first, uint32_t threads)
     {
         PageCursor &cursor = shared.cursors[half];
+        if (!have && !cursor.lent) {
+            return;
+        }
+        if (Rope && half == 1 && !first) {
+            mbarrier_wait(shared_address(&shared.rope_free[slot]), rope_parity);
+        }
         if (cursor.lent) {
             if (!cursor.unasked) {
-                if (Rope && half == 1 && !first) {
-                    mbarrier_wait(shared_address(&shared.rope_free[slot]), rope_parity);
-                }
                 cursor.turn ^= 1;
                 mbarrier_arrive(shared_address(&shared.query_free[cursor.turn]), threads);
             }
             cursor.unasked = false;
-            look_ahead(shared, params);
-            return;
-        }
-        if (!have) {
-            return;
-        }
-        const int w = coordinate(params);
-        load_half(shared, maps, slot, half, w);
-        if constexpr (Rope) {
-            if (half == 1) {
-                if (!first) {
-                    mbarrier_wait(shared_address(&shared.rope_free[slot]), rope_parity);
-                }
-                load_rope(shared, maps, slot, w);
-            }
+        } else if (Rope && half == 1) {
+            load_rope(shared, maps, slot, coordinate(params));
         }
         look_ahead(shared, params);
+    }
+
+    /** Both, for a slot whose half is free. */
+    __device__ __forceinline__ void refill(SharedMemory &shared, const Params &params, const CacheMaps &maps, int slot,
+                                           uint32_t rope_parity, bool first)
+    {
+        load_latent(shared, params, maps, slot);
+        finish_refill(shared, params, maps, slot, rope_parity, first, kWarpgroup);
     }
 };
 

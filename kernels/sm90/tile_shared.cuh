@@ -43,6 +43,7 @@ struct __align__(1024) SharedMemory
     uint64_t rope_full[kSlots];
     uint64_t rope_free[kSlots];
     uint64_t notes_free[kSlots];
+    uint64_t values_done;
     uint64_t sums_ready;
     uint64_t sums_free;
     uint64_t query_free[2]; /* in turns: one alone could complete two phases before the first is waited for */

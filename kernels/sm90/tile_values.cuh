@@ -72,32 +72,44 @@ __device__ __forceinline__ unsigned char *own_output_row(const Params &params, c
                       own_partial_row(params, segment, tile));
 }
 
-/** O of a warp, by way of the half page that its last products have read: every row leaves as 512 bytes in one piece. */
+/** O of a warp, by way of its part of the rope tile: eight rows of 64 columns at a time, each of which leaves as a line of
+ * 128 bytes. */
 template <typename Element>
-__device__ __forceinline__ void store_output(const float (&o)[128], const float (&inverse)[2], unsigned char *staged,
+__device__ __forceinline__ void store_output(const float (&o)[128], const float (&inverse)[2], unsigned char *rope,
                                              int half, unsigned char *own_row)
 {
-    constexpr int kRowBytes = 512;
+    constexpr int kRowBytes = 128;
     const int lane = thread_index() & 31;
-    staged += group_warp() * 16 * kRowBytes;
-    /* Matrices of a store: rows + 0, + 8 of two tiles of 8 columns. */
-    const int row = lane & 15;
-    const uint32_t target = shared_address(staged) + row * kRowBytes, second = lane >> 4;
+    unsigned char *const staged = rope + (half * 4 + group_warp()) * 8 * kRowBytes;
+    /* Matrices of a store: four tiles of 8 columns. */
+    const uint32_t target = shared_address(staged) + (lane & 7) * kRowBytes;
+    const int read_row = lane >> 3;
 #pragma unroll
-    for (int t = 0; t < 32; t += 2) {
-        uint32_t words[4];
+    for (int upper = 0; upper < 2; upper++) {
 #pragma unroll
-        for (int i = 0; i < 4; i++) {
-            const float *pair = &o[(t + i / 2) * 4 + i % 2 * 2];
-            words[i] = Element::pack(pair[0] * inverse[i % 2], pair[1] * inverse[i % 2]);
+        for (int columns = 0; columns < 4; columns++) {
+#pragma unroll
+            for (int i = 0; i < 2; i++) {
+                uint32_t words[4];
+#pragma unroll
+                for (int j = 0; j < 4; j++) {
+                    const float *pair = &o[(columns * 8 + i * 4 + j) * 4 + upper * 2];
+                    words[j] = Element::pack(pair[0] * inverse[upper], pair[1] * inverse[upper]);
+                }
+                store_matrices(target + (((i * 4 + (lane >> 3)) ^ (lane & 7)) << 4), words[0], words[1], words[2],
+                               words[3]);
+            }
+            __syncwarp();
+#pragma unroll
+            for (int i = 0; i < 2; i++) {
+                const int row = i * 4 + read_row;
+                const uint4 words =
+                    *reinterpret_cast<const uint4 *>(staged + row * kRowBytes + (((lane & 7) ^ row) << 4));
+                store_global(address_of_lane(own_row, upper * 8 + row),
+                             half * 512 + columns * kRowBytes + (lane & 7) * 16, words);
+            }
+            __syncwarp();
         }
-        store_matrices(target + (((t + second) ^ (row & 7)) << 4), words[0], words[1], words[2], words[3]);
-    }
-    __syncwarp();
-#pragma unroll 4
-    for (int r = 0; r < 16; r++) {
-        const uint4 words = *reinterpret_cast<const uint4 *>(staged + r * kRowBytes + ((lane ^ (r & 7)) << 4));
-        store_global(address_of_lane(own_row, r), half * kRowBytes + lane * 16, words);
     }
 }
 
@@ -139,8 +151,8 @@ __device__ __forceinline__ void run_value_warpgroup(SharedMemory &shared, int ha
             if (!first) {
                 rescale(o, shared.notes[slot]);
             }
-            if ((thread_index() & 31) == 0) {
-                mbarrier_arrive(shared_address(&shared.notes_free[slot]));
+            if (left > 1 && (thread_index() & 31) == 0) {
+                mbarrier_arrive(shared_address(&shared.notes_free[slot]), 32);
             }
             __syncwarp();
             if (left == 1) {
@@ -172,27 +184,38 @@ __device__ __forceinline__ void run_value_warpgroup(SharedMemory &shared, int ha
             }
             ring.advance();
         }
-        /* O leaves by way of the last slot, which is refilled after that. */
+        /* O leaves by way of the last page's rope tile, once P was read from it; its latent part is refilled at once. */
         const int slot = ring.slot;
         const int row = accumulator_row();
-        mbarrier_wait(shared_address(&shared.sums_ready), segments++ & 1);
+        mbarrier_wait(shared_address(&shared.sums_ready), segments & 1);
         const float inverse[2] = { inverse_of(shared.row_sum[row]), inverse_of(shared.row_sum[row + 8]) };
         mbarrier_arrive(shared_address(&shared.sums_free));
         unsigned char *const own_row = own_output_row(params, work.segment(shared.work, params), work.tile);
         wgmma_wait<0>();
-        barrier_sync(kBarrierValues + half, kWarpgroup);
-        if (Rope && half == 0 && group_thread() == 0) {
-            mbarrier_arrive(shared_address(&shared.rope_free[slot]));
+        if (group_warp() == 0) {
+            barrier_sync(kBarrierValues + half, kWarpgroup);
+            if (group_thread() == 0) {
+                mbarrier_arrive(shared_address(&shared.values_done));
+                loader.load_latent(shared, params, maps, slot);
+            }
+            __syncwarp();
+        } else {
+            barrier_arrive(kBarrierValues + half, kWarpgroup);
         }
-        __syncwarp();
-        store_output<Element>(o, inverse, shared.pages[slot].latent[half], half, own_row);
+        mbarrier_wait(shared_address(&shared.values_done), segments++ & 1);
+        store_output<Element>(o, inverse, shared.pages[slot].rope, half, own_row);
         fence_async_proxy();
+        mbarrier_arrive(shared_address(&shared.notes_free[slot]));
         if (group_thread() != 0) {
             lend_slot(shared, half);
         }
-        barrier_sync(kBarrierValues + half, kWarpgroup);
+        __syncwarp();
+        barrier_sync(kBarrierValues - 1 + thread_index() / kWarpgroup, kWarpgroup); /* half, kept, is spilled here */
         if (group_thread() == 0) {
-            loader.refill(shared, params, maps, slot, ring.parity, false, 1);
+            if (Rope && half == 0) {
+                mbarrier_arrive(shared_address(&shared.rope_free[slot]));
+            }
+            loader.finish_refill(shared, params, maps, slot, ring.parity, false, 1);
         }
         __syncwarp();
         ring.advance();
