@@ -187,6 +187,8 @@ hopmla_status hm_sm90_schedule(hm_device *device, const hm_envelope *envelope, c
         .kv_lens = tables->kv_lens,
         .q_lens = tables->q_lens,
         .append_starts = tables->append_starts,
+        .block_table = tables->block_table,
+        .table_stride = tables->table_stride,
         .shape = shape_of(device, envelope),
     };
     void *parameters[] = { &params };

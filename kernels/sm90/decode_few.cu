@@ -27,11 +27,13 @@ __device__ __forceinline__ void start_cta(FewShared<N> &shared, const Params &pa
             mbarrier_init(shared_address(&shared.full[slot]), 1);
             mbarrier_init(shared_address(&shared.empty[slot]), kFewConsumers / 32);
         }
+        mbarrier_init(shared_address(&shared.half_full), 1);
         mbarrier_fence_init();
         tma_prefetch_map(&maps.latent);
         if constexpr (Rope) {
             tma_prefetch_map(&maps.rope);
         }
+        load_early_page<Rope>(shared, params, maps);
     }
     read_work(shared.work, params);
 }

@@ -72,7 +72,10 @@ typedef struct hm_sm90_segment {
 typedef struct hm_sm90_group {
     int32_t first; /* of `segments` */
     int32_t count;
-    int32_t reserved[6];
+    int32_t early_page;  /* id of the first segment's first page; -1: not known, or an append of the step touches it */
+    int32_t early_rows;  /* (query token, head) of the first segment */
+    int32_t early_whole; /* at most half of the groups have work: the page need not be asked for in halves */
+    int32_t reserved[3];
     hm_sm90_segment head[HM_SM90_INLINE_SEGMENTS];
 } hm_sm90_group;
 
@@ -137,7 +140,9 @@ typedef struct hm_sm90_schedule_params {
     const int32_t *kv_lens;
     const int32_t *q_lens;        /* or NULL: max_q each */
     const int32_t *append_starts; /* or NULL: nothing is appended */
-    int32_t merge_grid;           /* CTAs of combine */
+    const int32_t *block_table;   /* or NULL: not known yet */
+    uint64_t table_stride;
+    int32_t merge_grid; /* CTAs of combine */
     int32_t reserved;
     hm_sm90_shape shape;
     hm_sm90_workspace workspace;

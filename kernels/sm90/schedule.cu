@@ -299,9 +299,9 @@ __device__ __forceinline__ int group_of(const Shared &shared, int groups, int in
     return low;
 }
 
-/** Segment `index` of all. */
+/** Segment `index` of all, which `busy` groups have. */
 __device__ __forceinline__ void write_segment(const Shared &shared, const hm_sm90_schedule_params &params, int count,
-                                              int index)
+                                              int busy, int index)
 {
     const Workspace &workspace = params.workspace;
     const int group = group_of(shared, params.shape.groups, index);
@@ -318,6 +318,13 @@ __device__ __forceinline__ void write_segment(const Shared &shared, const hm_sm9
     segment.page_end = finishes ? pages_of(segment.kv_len) : end.page;
     segment.fresh_page = fresh_page(params.append_starts, request, segment.kv_len);
     segment.part = segment.page_begin > 0 ? 0 : finishes ? -1 : 1;
+    if (i == 0) {
+        const bool early = params.block_table && segment.page_begin < segment.fresh_page;
+        hm_sm90_group &own = workspace.groups[group];
+        own.early_page = early ? params.block_table[request * params.table_stride + segment.page_begin] : -1;
+        own.early_rows = segment.q_len * params.shape.heads;
+        own.early_whole = busy * 2 <= params.shape.groups;
+    }
     store_segment(&workspace.segments[index], segment);
     if (i < HM_SM90_INLINE_SEGMENTS) {
         store_segment(&workspace.groups[group].head[i], segment);
@@ -325,11 +332,12 @@ __device__ __forceinline__ void write_segment(const Shared &shared, const hm_sm9
 }
 
 /** Step 4, groups and segments; the latter from the last thread on, while the first ones write splits. */
-__device__ __forceinline__ void write_groups(const Shared &shared, const hm_sm90_schedule_params &params, int count)
+__device__ __forceinline__ void write_groups(const Shared &shared, const hm_sm90_schedule_params &params, int count,
+                                             int busy)
 {
     const int groups = params.shape.groups, segments = shared.first[groups];
     for (int index = kThreads - 1 - threadIdx.x; index < segments; index += kThreads) {
-        write_segment(shared, params, count, index);
+        write_segment(shared, params, count, busy, index);
     }
     const int group = threadIdx.x;
     if (group < groups) {
@@ -426,7 +434,7 @@ extern "C" __global__ void __launch_bounds__(kThreads, 1)
     __syncthreads();
     const CutCounts counts = choose_cuts(shared, shape.groups);
     __syncthreads();
-    write_groups(shared, params, live);
+    write_groups(shared, params, live, counts.busy);
     write_splits(shared, params, live, counts.starts);
     __syncthreads();
     /* Where most groups have nothing to do, combine stays on half of the processors: the next decode starts on others. */

@@ -75,10 +75,9 @@ template <typename Element, int N, bool Rope> struct FewTile : FewSoftmax<Elemen
         wgmma_commit();
     }
 
-    /** Shares the sums of the segment: what O is to be multiplied by, and the LSE. */
+    /** From the segment's sums what O is to be multiplied by, and the LSE. */
     __device__ __forceinline__ void finish_sums(const FewTarget &target, bool partial)
     {
-        this->publish_sums();
 #pragma unroll
         for (int i = 0; i < kBlocks * 2; i++) {
             const float all = this->total(few_head(i / 2) + i % 2);
@@ -101,11 +100,17 @@ template <typename Element, int N, bool Rope> struct FewTile : FewSoftmax<Elemen
             }
             stage(half);
             barrier_sync(kFewTops + group, kWarpgroup);
+            const int byte = group * 512 + lane * 16;
+            unsigned char *rows[4];
+            uint4 words[4];
 #pragma unroll
             for (int i = 0; i < 4; i++) {
-                const int row = i * 4 + warp, byte = group * 512 + lane * 16;
-                store_global(address_of_lane(target.out, half * 16 + row), byte,
-                             *reinterpret_cast<const uint4 *>(shared.staged[row] + byte));
+                rows[i] = address_of_lane(target.out, half * 16 + i * 4 + warp);
+                words[i] = *reinterpret_cast<const uint4 *>(shared.staged[i * 4 + warp] + byte);
+            }
+#pragma unroll
+            for (int i = 0; i < 4; i++) {
+                store_global(rows[i], byte, words[i]);
             }
         }
     }
@@ -158,10 +163,11 @@ template <typename Element, int N, bool Rope> struct FewTile : FewSoftmax<Elemen
             const FewTarget target(params, segment, current.tile, lane % N, partial);
             copy_wait();
             fence_async_proxy();
+            int page = segment.page_begin;
             barrier_sync(kFewPublish, kFewConsumers); /* Q is in place */
             bool first = true;
 #pragma unroll 1
-            for (int page = segment.page_begin; page < page_end; page++) {
+            for (; page < page_end; page++) {
                 PageSlot &slot = shared.pages[ring.slot];
                 mbarrier_wait(shared_address(&shared.full[ring.slot]), ring.parity);
                 this->score_page(slot);
@@ -172,7 +178,7 @@ template <typename Element, int N, bool Rope> struct FewTile : FewSoftmax<Elemen
                 if (last && segment.kv_len < page_end * kPageTokens) {
                     clear_tail(slot, segment.kv_len - page * kPageTokens);
                 }
-                if (this->softmax_page(first)) {
+                if (this->softmax_page(first, last)) {
                     rescale();
                 }
                 start_values(slot, first);

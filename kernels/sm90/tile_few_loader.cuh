@@ -9,10 +9,6 @@
 #include "ptx/grid.cuh"
 #include "tile_few_shared.cuh"
 
-/** Pages that are asked for ahead of the wait for the kernel before: what is on its way then keeps that kernel from
- * ending. With 32 rows it is quicker to ask for the second too, when the first has come. */
-template <int N> constexpr int kFewAhead = N == 16 ? 1 : kFewSlots;
-
 /** Page ids of a segment from its page `first` on, one a lane. */
 __device__ __forceinline__ int32_t read_ids(const Params &params, const Segment &segment, int first)
 {
@@ -42,6 +38,40 @@ __device__ __forceinline__ void load_page(PageSlot &slot, uint32_t full, const C
     }
 }
 
+/** The same in two halves, each with a barrier of its own. The second one's says that the page is there if it is asked for
+ * when the first has come. */
+__device__ __forceinline__ void load_first_half(PageSlot &slot, uint32_t half_full, const CacheMaps &maps, int w)
+{
+    mbarrier_expect(half_full, kHalfBytes);
+    tma_load(shared_address(slot.latent[0]), &maps.latent, 0, 0, 0, w, half_full, kEvictFirst);
+}
+
+template <bool Rope>
+__device__ __forceinline__ void load_second_half(PageSlot &slot, uint32_t full, const CacheMaps &maps, int w)
+{
+    mbarrier_expect(full, kHalfBytes + (Rope ? kColumnTileBytes : 0));
+    tma_load(shared_address(slot.latent[1]), &maps.latent, 0, 0, 4, w, full, kEvictFirst);
+    if constexpr (Rope) {
+        tma_load(shared_address(slot.rope), &maps.rope, 0, 0, 0, w, full, kEvictFirst);
+    }
+}
+
+/** Asks for the first page, or its first half, before the CTA's work is there for all to read. One thread. */
+template <bool Rope, int N>
+__device__ __forceinline__ void load_early_page(FewShared<N> &shared, const Params &params, const CacheMaps &maps)
+{
+    const EarlyPage early(params.workspace.groups[blockIdx.y], params);
+    if (!early.known) {
+        return;
+    }
+    const int w = page_coordinate(params, early.page, true);
+    if (early.whole) {
+        load_page<Rope>(shared.pages[0], shared_address(&shared.full[0]), maps, w);
+    } else {
+        load_first_half(shared.pages[0], shared_address(&shared.half_full), maps, w);
+    }
+}
+
 /** Waits until the CTA's first slot is free again. Memory has nothing to do meanwhile if the page in the last slot is
  * there: then it brings the next page to L2. */
 template <bool Rope, int N>
@@ -56,16 +86,20 @@ __device__ __forceinline__ void wait_for_first_slot(FewShared<N> &shared, const 
     }
 }
 
-/** Loads all pages of the CTA's work. Ahead of the wait for the kernel before, if `early`, the first ones, if no append
- * of this step touches them. */
+/** Loads all pages of the CTA's work. Ahead of the wait for the kernel before, if `early`, as many as there are slots, if
+ * no append of this step touches them, half a page at a time: L2 answers what the kernels before still read behind what
+ * it has to bring from memory first. */
 template <bool Rope, int N>
 __device__ __forceinline__ void run_few_loader(FewShared<N> &shared, const Params &params, const CacheMaps &maps)
 {
     const int lane = threadIdx.x & 31;
+    const uint32_t half_full = shared_address(&shared.half_full);
+    const EarlyPage early(shared.work, params);
     bool waited = !params.early;
     WorkIterator work;
     Ring<kFewSlots> ring;
     int loaded = 0;
+    uint32_t halves = 0; /* that came alone */
     bool more = work.next(shared.work, params);
     int32_t ids = more ? read_ids(params, work.segment(shared.work, params), 0) : 0;
     while (more) {
@@ -77,21 +111,32 @@ __device__ __forceinline__ void run_few_loader(FewShared<N> &shared, const Param
                 ids = read_ids(params, segment, i);
             }
             const int32_t page = __shfl_sync(~0u, ids, i % 32);
-            if (!waited && (loaded == kFewAhead<N> || segment.page_begin + i >= segment.fresh_page)) {
+            if (!waited && (loaded == kFewSlots || segment.page_begin + i >= segment.fresh_page)) {
                 grid_wait_for_predecessor();
                 waited = true;
             }
             if (lane == 0) {
-                if (kFewAhead<N> != 1 && !waited && loaded == 1) {
-                    mbarrier_wait(shared_address(&shared.full[0]), 0);
-                }
+                PageSlot &slot = shared.pages[ring.slot];
+                const uint32_t full = shared_address(&shared.full[ring.slot]);
                 const int w = page_coordinate(params, page, true);
-                if (loaded == kFewSlots) {
-                    wait_for_first_slot<Rope>(shared, maps, w);
-                } else {
-                    mbarrier_wait(shared_address(&shared.empty[ring.slot]), ring.parity ^ 1);
+                const bool asked = loaded == 0 && early.known;
+                if (waited) {
+                    if (loaded == kFewSlots) {
+                        wait_for_first_slot<Rope>(shared, maps, w);
+                    } else {
+                        mbarrier_wait(shared_address(&shared.empty[ring.slot]), ring.parity ^ 1);
+                    }
+                    load_page<Rope>(slot, full, maps, w);
+                } else if (!asked || !early.whole) {
+                    if (loaded > 0) {
+                        mbarrier_wait(shared_address(&shared.full[0]), 0);
+                    }
+                    if (!asked) {
+                        load_first_half(slot, half_full, maps, w);
+                    }
+                    mbarrier_wait(half_full, halves++ & 1);
+                    load_second_half<Rope>(slot, full, maps, w);
                 }
-                load_page<Rope>(shared.pages[ring.slot], shared_address(&shared.full[ring.slot]), maps, w);
             }
             __syncwarp();
             loaded++;

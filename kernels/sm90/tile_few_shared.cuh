@@ -18,12 +18,13 @@ template <int N> struct __align__(1024) FewShared
     unsigned char probabilities[N * 128];    /* a head's row: 64 tokens, 128-byte swizzle */
     unsigned char staged[16][kFewStagedRow]; /* O of 16 heads on its way out */
     float4 exchange[2][N / 16][kWarpgroup];
-    float tops[4][N]; /* by the warp that has the tokens; the same for sums */
-    float sums[4][N];
+    float4 tops[N]; /* by the warp that has the tokens; the same for sums */
+    float4 sums[N];
     float references[N];
     float factors[N]; /* to multiply O by, where a page asks for it */
     uint64_t full[kFewSlots];
     uint64_t empty[kFewSlots];
+    uint64_t half_full; /* of a page that is loaded in halves */
     hm_sm90_group work;
 };
 static_assert(sizeof(FewShared<16>) <= HM_SM90_FEW_SHARED, "declared to the host");

@@ -14,6 +14,11 @@
 constexpr float kNoReference = -1e30f;
 constexpr float kLazyBits = 8; /* O is rescaled when a head's largest score has grown by more than this, in log2 */
 
+__device__ __forceinline__ float &element(float4 &four, int i)
+{
+    return reinterpret_cast<float *>(&four)[i];
+}
+
 template <typename Element, int N, bool Rope> struct FewSoftmax {
     static constexpr int kOwn = N / 16; /* blocks of 8 heads of a warpgroup */
 
@@ -152,16 +157,15 @@ template <typename Element, int N, bool Rope> struct FewSoftmax {
         if (lane < 4) {
 #pragma unroll
             for (int i = 0; i < kOwn * 2; i++) {
-                shared.tops[warp][own_head(i)] = top[i];
+                element(shared.tops[own_head(i)], warp) = top[i];
             }
         }
         barrier_sync(kFewTops + group, kWarpgroup);
 #pragma unroll
         for (int i = 0; i < kOwn * 2; i++) {
             const int head = own_head(i);
-            const float page_top = fmaxf(fmaxf(shared.tops[0][head], shared.tops[1][head]),
-                                         fmaxf(shared.tops[2][head], shared.tops[3][head])) *
-                                   params.scale_log2;
+            const float4 tops = shared.tops[head];
+            const float page_top = fmaxf(fmaxf(tops.x, tops.y), fmaxf(tops.z, tops.w)) * params.scale_log2;
             float factor = 1;
             if (reference[i] == kNoReference) {
                 reference[i] = fmaxf(page_top, kNoReference);
@@ -177,9 +181,35 @@ template <typename Element, int N, bool Rope> struct FewSoftmax {
         }
     }
 
-    /** Publishes the page's probabilities. Some head's largest score may have grown much: then it returns true, and O
-     * is to be multiplied by the factors. */
-    __device__ __forceinline__ bool softmax_page(bool first)
+    /** Stores the warp's sums of own heads, a page's among them, and the references. */
+    __device__ __forceinline__ void store_sums(const float (&added)[kOwn * 2])
+    {
+        float all[kOwn * 2];
+#pragma unroll
+        for (int i = 0; i < kOwn * 2; i++) {
+            all[i] = sum[i] + added[i];
+        }
+#pragma unroll
+        for (int distance = 4; distance < 32; distance *= 2) {
+#pragma unroll
+            for (int i = 0; i < kOwn * 2; i++) {
+                all[i] += __shfl_xor_sync(~0u, all[i], distance);
+            }
+        }
+        if (lane < 4) {
+#pragma unroll
+            for (int i = 0; i < kOwn * 2; i++) {
+                element(shared.sums[own_head(i)], warp) = all[i];
+                if (warp == 0) {
+                    shared.references[own_head(i)] = reference[i];
+                }
+            }
+        }
+    }
+
+    /** Publishes the page's probabilities, and behind the segment's last page the sums of all. Some head's largest score
+     * may have grown much: then it returns true, and O is to be multiplied by the factors. */
+    __device__ __forceinline__ bool softmax_page(bool first, bool last)
     {
         float added[kOwn * 2];
         if (!first) {
@@ -190,6 +220,9 @@ template <typename Element, int N, bool Rope> struct FewSoftmax {
                 growth = fmaxf(growth, fmaf(top, params.scale_log2, -reference[i]));
             }
             store_probabilities(added);
+            if (last) {
+                store_sums(added);
+            }
             if (!barrier_any(kFewPublish, kFewConsumers, growth > kLazyBits)) {
 #pragma unroll
                 for (int i = 0; i < kOwn * 2; i++) {
@@ -200,6 +233,9 @@ template <typename Element, int N, bool Rope> struct FewSoftmax {
         }
         raise_references();
         store_probabilities(added);
+        if (last) {
+            store_sums(added);
+        }
 #pragma unroll
         for (int i = 0; i < kOwn * 2; i++) {
             sum[i] += added[i];
@@ -208,31 +244,10 @@ template <typename Element, int N, bool Rope> struct FewSoftmax {
         return !first;
     }
 
-    /** Sums of own heads over all tokens, and their references, to shared memory. */
-    __device__ __forceinline__ void publish_sums()
-    {
-#pragma unroll
-        for (int distance = 4; distance < 32; distance *= 2) {
-#pragma unroll
-            for (int i = 0; i < kOwn * 2; i++) {
-                sum[i] += __shfl_xor_sync(~0u, sum[i], distance);
-            }
-        }
-        if (lane < 4) {
-#pragma unroll
-            for (int i = 0; i < kOwn * 2; i++) {
-                shared.sums[warp][own_head(i)] = sum[i];
-                if (warp == 0) {
-                    shared.references[own_head(i)] = reference[i];
-                }
-            }
-        }
-        barrier_sync(kFewPublish, kFewConsumers);
-    }
-
     __device__ __forceinline__ float total(int head) const
     {
-        return shared.sums[0][head] + shared.sums[1][head] + (shared.sums[2][head] + shared.sums[3][head]);
+        const float4 sums = shared.sums[head];
+        return sums.x + sums.y + (sums.z + sums.w);
     }
 };
 

@@ -37,6 +37,20 @@ __device__ __forceinline__ void read_work(hm_sm90_group &work, const Params &par
     __syncthreads();
 }
 
+/** The CTA's first page, where the schedule says which it is: one that may be loaded ahead of the wait. */
+struct EarlyPage {
+    int32_t page;
+    bool known;
+    bool whole; /* at once: few CTAs load one */
+
+    __device__ __forceinline__ EarlyPage(const hm_sm90_group &group, const Params &params)
+        : page(group.early_page), whole(group.early_whole)
+    {
+        const bool rows = (int)blockIdx.x * params.shape.tile_rows < group.early_rows;
+        known = params.early && group.count > 0 && rows && page >= 0;
+    }
+};
+
 /** The segments of a CTA, once for each of its tiles, less those that have no rows in the tile. */
 struct WorkIterator {
     int tile;
