@@ -58,7 +58,8 @@ struct Batch {
     hm_sm90_shape shape{};
     bool twice = false; /* CTAs of combine for each of decode: two */
     std::vector<int32_t> kv_lens, q_lens;
-    int tail = 0; /* rows behind the batch */
+    int tail = 0;                                    /* rows behind the batch */
+    std::vector<int32_t> append_starts, block_table; /* of a plan; empty for a raw call */
 
     Batch(int units, int heads, int tile_rows, int max_batch, int max_q, int max_kv)
     {
@@ -73,6 +74,14 @@ struct Batch {
     }
     int requests() const { return int(kv_lens.size()); }
     int rows(int request) const { return q_lens[request] * shape.heads; }
+    int table_stride() const { return pages_of(shape.max_kv); }
+    /** The first page that an append of this step may write. */
+    int fresh_page(int request) const
+    {
+        const int appended =
+            append_starts.empty() ? 0 : append_starts[size_t(request) + 1] - append_starts[size_t(request)];
+        return appended > 0 ? (kv_lens[request] - appended) / HM_SM90_PAGE_TOKENS : INT32_MAX;
+    }
     bool live(int request) const { return kv_lens[request] > 0 && q_lens[request] > 0; }
     int ctas() const { return shape.groups * shape.tile_stride; }
     int merge_grid() const { return ctas() * (twice ? 2 : 1); }
@@ -136,6 +145,7 @@ Stretches read_segments(const Batch &b, const Space &s)
             REQUIRE(segment.page_begin >= 0 && segment.page_begin < segment.page_end);
             REQUIRE(segment.page_end <= pages_of(b.kv_lens[r]));
             REQUIRE(segment.part >= -1 && segment.part <= 1);
+            REQUIRE(segment.fresh_page == b.fresh_page(r));
             if (segment.part >= 0) {
                 REQUIRE(slots[segment.part]++ == 0);
             }
@@ -146,6 +156,23 @@ Stretches read_segments(const Batch &b, const Space &s)
         std::sort(stretches.begin(), stretches.end(), [](auto &a, auto &b) { return a.begin < b.begin; });
     }
     return found;
+}
+
+/** What a group's CTAs are told of the page that they load first. */
+void check_early_pages(const Batch &b, const Space &s)
+{
+    const auto busy = std::count_if(s.groups.begin(), s.groups.end(), [](auto &group) { return group.count > 0; });
+    for (const hm_sm90_group &group : s.groups) {
+        if (group.count == 0) {
+            continue;
+        }
+        const hm_sm90_segment &segment = s.segments[group.first];
+        const bool known = !b.block_table.empty() && segment.page_begin < b.fresh_page(segment.request);
+        const int at = segment.request * b.table_stride() + segment.page_begin;
+        REQUIRE(group.early_page == (known ? b.block_table[size_t(at)] : -1));
+        REQUIRE(group.early_rows == b.rows(segment.request));
+        REQUIRE(group.early_whole == (busy * 2 <= b.shape.groups));
+    }
 }
 
 /** Every page once, parts numbered as combine takes them. @return how many requests were cut */
@@ -260,6 +287,9 @@ int play(const Batch &b)
     schedule.count = &count;
     schedule.kv_lens = kv_lens.data();
     schedule.q_lens = q_lens.data();
+    schedule.append_starts = b.append_starts.empty() ? nullptr : b.append_starts.data();
+    schedule.block_table = b.block_table.empty() ? nullptr : b.block_table.data();
+    schedule.table_stride = uint64_t(b.table_stride());
     schedule.merge_grid = b.merge_grid();
     schedule.shape = b.shape;
     schedule.workspace = s.addresses;
@@ -268,6 +298,7 @@ int play(const Batch &b)
     REQUIRE(s.header.merge_ctas >= 1 && s.header.merge_ctas <= b.merge_grid());
     const Stretches found = read_segments(b, s);
     const int cut = check_stretches(b, s, found);
+    check_early_pages(b, s);
     taken[s.header.merge_way] += cut > 0;
     make_parts(b, s, found);
 
@@ -310,6 +341,20 @@ int length(int kind, int max_kv)
     }
 }
 
+/** Gives the batch what a plan has besides: appended tokens, and a table of pages. */
+void make_plan(Batch &b)
+{
+    b.append_starts.assign(size_t(b.shape.max_batch) + 1, 0);
+    for (int r = 0; r < b.shape.max_batch; r++) {
+        const int most = r < b.requests() ? std::min(b.kv_lens[r], 100) : 0;
+        b.append_starts[size_t(r) + 1] = b.append_starts[size_t(r)] + int(draw(uint32_t(most) + 1));
+    }
+    b.block_table.resize(size_t(b.shape.max_batch) * size_t(b.table_stride()));
+    for (int32_t &page : b.block_table) {
+        page = int32_t(draw(1000000));
+    }
+}
+
 Batch draw_batch()
 {
     static const int heads[] = { 1, 3, 16, 17, 40, 64, 65, 128 }, tiles[] = { 16, 32, 64 },
@@ -322,6 +367,9 @@ Batch draw_batch()
     for (int r = 0; r < requests; r++) {
         b.kv_lens.push_back(length(kind, max_kv));
         b.q_lens.push_back(draw(6) == 0 ? 0 : 1 + int(draw(uint32_t(max_q))));
+    }
+    if (draw(2)) {
+        make_plan(b);
     }
     return b;
 }
