@@ -33,6 +33,16 @@ __device__ __forceinline__ int first_lent_slot(const Segment &segment)
     return page_count(segment) > 1 ? 2 : 1;
 }
 
+/** Asks for the left half of the first page before the CTA's work is there for all to read. The whole page would be in the
+ * way of Q. */
+__device__ __forceinline__ void load_early_half(SharedMemory &shared, const Params &params, const CacheMaps &maps)
+{
+    const EarlyPage early(params.workspace.groups[blockIdx.y], params);
+    if (early.known) {
+        load_half(shared, maps, 0, 0, page_coordinate(params, early.page, true));
+    }
+}
+
 /** One per value warpgroup, used by its first thread alone. What is not needed between two pages is in shared
  * memory. */
 template <bool Rope> struct Loader {
@@ -83,26 +93,20 @@ template <bool Rope> struct Loader {
         }
     }
 
-    /** Loads the first page ahead of the wait for the kernel before, and the second when that has come, if no append of
-     * this step touches them; returns how many were. More at one time would be in the way of Q, and of the start of other
-     * CTAs. */
+    /** Loads the first page ahead of the wait for the kernel before, if no append of this step touches it; returns how many
+     * were loaded. More would be in the way of Q, and of what the kernel before still reads. */
     __device__ __forceinline__ int load_ahead(SharedMemory &shared, const Params &params, const CacheMaps &maps)
     {
-        int loaded = 0;
-#pragma unroll 1
-        while (params.early && have && loaded < 2) {
-            const PageCursor &cursor = shared.cursors[half];
-            const Segment &segment = WorkIterator(cursor.tile, cursor.index).segment(shared.work, params);
-            if (cursor.lent || segment.page_end - cursor.left - 1 >= segment.fresh_page) {
-                break;
-            }
-            if (loaded > 0) {
-                mbarrier_wait(shared_address(&shared.latent_full[half][0]), 0);
-            }
-            refill(shared, params, maps, loaded, 0, true);
-            loaded++;
+        const PageCursor &cursor = shared.cursors[half];
+        const Segment &segment = WorkIterator(cursor.tile, cursor.index).segment(shared.work, params);
+        if (!params.early || segment.page_begin >= segment.fresh_page) {
+            return 0;
         }
-        return loaded;
+        if (half == 1 || !EarlyPage(shared.work, params).known) {
+            load_latent(shared, params, maps, 0);
+        }
+        finish_refill(shared, params, maps, 0, 0, true, kWarpgroup);
+        return 1;
     }
 
     __device__ __forceinline__ int coordinate(const Params &params) const
