@@ -20,6 +20,7 @@ class Kernel:
     stack: int  # bytes of a thread: spills, arrays that are indexed
     shared: int  # bytes of a CTA, without the dynamic part
     products: int  # HGMMA instructions inside loops
+    code: int  # bytes of instructions
 
 
 class Elf:
@@ -86,7 +87,7 @@ def kernels(path):
             name = section[len(".text."):]
             found[name] = Kernel(facts[INFO_REGISTERS][name], facts[INFO_FRAME].get(name, 0),
                                  max(0, elf.size(".nv.shared." + name) - SYSTEM_SHARED),
-                                 products_in_loops(elf.bytes(section)))
+                                 products_in_loops(elf.bytes(section)), len(elf.bytes(section)))
     return found
 
 
