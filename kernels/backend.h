@@ -68,7 +68,7 @@ typedef struct hm_tables {
     const int32_t *kv_lens;       /* [max_batch] */
     const int32_t *q_lens;        /* [max_batch], or NULL: max_q_tokens each */
     const int32_t *append_starts; /* [max_batch + 1]; NULL for raw */
-    const int32_t *block_table;   /* [max_batch, table_stride] */
+    const int32_t *block_table;   /* [max_batch, table_stride]; NULL for a raw schedule */
     uint64_t table_stride;
 } hm_tables;
 
@@ -219,8 +219,9 @@ typedef struct hm_backend {
     /** Bytes of workspace for an envelope, a multiple of 1024. The first uint32 of a workspace is the error word
      * (HOPMLA_PAGED_BAD_*). */
     uint64_t (*workspace_bytes)(const hm_device *device, const hm_envelope *envelope);
-    /** Reads lengths (count, kv_lens, q_lens), clears the error word and writes the schedule into the workspace, which
-     * later decodes follow. A length outside the envelope is cut and reported in the error word. Enqueues. */
+    /** Reads lengths (count, kv_lens, q_lens), of a plan the other tables too, clears the error word and writes the
+     * schedule into the workspace, which later decodes follow. A length outside the envelope is cut and reported in the
+     * error word. Enqueues. */
     hopmla_status (*schedule)(hm_device *device, const hm_envelope *envelope, const hm_tables *tables, void *workspace,
                               hopmla_stream stream, hopmla_error *error);
     /** Enqueues. */

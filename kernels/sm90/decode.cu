@@ -39,7 +39,9 @@ __device__ __forceinline__ void start_cta(SharedMemory &shared, const Params &pa
         if constexpr (Rope) {
             tma_prefetch_map(&maps.rope);
         }
-        load_early_half(shared, params, maps);
+        if (params.early) {
+            load_early_half(shared, params, maps);
+        }
     }
     read_work(shared.work, params);
 }

@@ -33,7 +33,9 @@ __device__ __forceinline__ void start_cta(FewShared<N> &shared, const Params &pa
         if constexpr (Rope) {
             tma_prefetch_map(&maps.rope);
         }
-        load_early_page<Rope>(shared, params, maps);
+        if (params.early) {
+            load_early_page<Rope>(shared, params, maps);
+        }
     }
     read_work(shared.work, params);
 }

@@ -5,6 +5,7 @@
 /** @file
  * Keeps the ring of pages full. There is no producer warp (a fourth warpgroup would take registers that the others
  * need): the first thread of each value warpgroup refills the half of a slot that its warpgroup has consumed.
+ * The left half of the CTA's first page is asked for sooner, by the thread that sets the barriers up.
  *
  * The slot behind a segment's first page is lent to the segment's Q; then the score warpgroup loads the page that it was
  * meant for. At the start, when all slots are free, it is the third if the segment has two pages for the others. */

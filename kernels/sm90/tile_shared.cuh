@@ -32,8 +32,8 @@ struct PageCursor {
 };
 
 /* Each half of a page's latent part has a barrier of its own, since the warpgroup that consumes it refills it. Once the
- * scores are computed the rope tile is dead: the page's probabilities overwrite it. Where there is no rope part the tile
- * is theirs alone, and rope_full, rope_free and query_rope are not used. */
+ * scores are computed the rope tile is dead: the page's probabilities overwrite it, and a segment's O passes
+ * through it. Where there is no rope part it serves these alone, and rope_full, rope_free and query_rope are not used. */
 struct __align__(1024) SharedMemory
 {
     PageSlot pages[kSlots];
