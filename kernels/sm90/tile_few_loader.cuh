@@ -26,16 +26,31 @@ template <bool Rope> __device__ __forceinline__ void prefetch_page(const CacheMa
     }
 }
 
-/** Loads a page into a slot. */
-template <bool Rope>
-__device__ __forceinline__ void load_page(PageSlot &slot, uint32_t full, const CacheMaps &maps, int w)
+/** The first half of a page's latent part, to a slot. */
+__device__ __forceinline__ void load_left(PageSlot &slot, uint32_t full, const CacheMaps &maps, int w)
 {
-    mbarrier_expect(full, Rope ? sizeof(PageSlot) : 2 * kHalfBytes);
     tma_load(shared_address(slot.latent[0]), &maps.latent, 0, 0, 0, w, full, kEvictFirst);
+}
+
+/** The rest of the page. */
+template <bool Rope>
+__device__ __forceinline__ void load_right(PageSlot &slot, uint32_t full, const CacheMaps &maps, int w)
+{
     tma_load(shared_address(slot.latent[1]), &maps.latent, 0, 0, 4, w, full, kEvictFirst);
     if constexpr (Rope) {
         tma_load(shared_address(slot.rope), &maps.rope, 0, 0, 0, w, full, kEvictFirst);
     }
+}
+
+template <bool Rope> constexpr int kRightBytes = kHalfBytes + (Rope ? kColumnTileBytes : 0);
+
+/** Loads a page into a slot. */
+template <bool Rope>
+__device__ __forceinline__ void load_page(PageSlot &slot, uint32_t full, const CacheMaps &maps, int w)
+{
+    mbarrier_expect(full, kHalfBytes + kRightBytes<Rope>);
+    load_left(slot, full, maps, w);
+    load_right<Rope>(slot, full, maps, w);
 }
 
 /** The same in two halves, each with a barrier of its own. The second one's says that the page is there if it is asked for
@@ -43,17 +58,14 @@ __device__ __forceinline__ void load_page(PageSlot &slot, uint32_t full, const C
 __device__ __forceinline__ void load_first_half(PageSlot &slot, uint32_t half_full, const CacheMaps &maps, int w)
 {
     mbarrier_expect(half_full, kHalfBytes);
-    tma_load(shared_address(slot.latent[0]), &maps.latent, 0, 0, 0, w, half_full, kEvictFirst);
+    load_left(slot, half_full, maps, w);
 }
 
 template <bool Rope>
 __device__ __forceinline__ void load_second_half(PageSlot &slot, uint32_t full, const CacheMaps &maps, int w)
 {
-    mbarrier_expect(full, kHalfBytes + (Rope ? kColumnTileBytes : 0));
-    tma_load(shared_address(slot.latent[1]), &maps.latent, 0, 0, 4, w, full, kEvictFirst);
-    if constexpr (Rope) {
-        tma_load(shared_address(slot.rope), &maps.rope, 0, 0, 0, w, full, kEvictFirst);
-    }
+    mbarrier_expect(full, kRightBytes<Rope>);
+    load_right<Rope>(slot, full, maps, w);
 }
 
 /** Asks for the first page, or its first half, before the CTA's work is there for all to read. One thread. */
