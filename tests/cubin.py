@@ -87,7 +87,7 @@ def kernels(path):
             name = section[len(".text."):]
             found[name] = Kernel(facts[INFO_REGISTERS][name], facts[INFO_FRAME].get(name, 0),
                                  max(0, elf.size(".nv.shared." + name) - SYSTEM_SHARED),
-                                 products_in_loops(elf.bytes(section)), len(elf.bytes(section)))
+                                 products_in_loops(elf.bytes(section)), elf.size(section))
     return found
 
 

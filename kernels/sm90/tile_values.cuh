@@ -113,6 +113,20 @@ __device__ __forceinline__ void store_output(const float (&o)[128], const float 
     }
 }
 
+/** The warpgroup's first thread acts when all four warps are through with a slot; the others do not wait. */
+template <typename Action> __device__ __forceinline__ void when_read(int half, const Action &action)
+{
+    if (group_warp() == 0) {
+        barrier_sync(kBarrierValues + half, kWarpgroup);
+        if (group_thread() == 0) {
+            action();
+        }
+        __syncwarp();
+    } else {
+        barrier_arrive(kBarrierValues + half, kWarpgroup);
+    }
+}
+
 /** Both run the same code: apart, it would be fetched twice. */
 template <typename Element, bool Rope>
 __device__ __forceinline__ void run_value_warpgroup(SharedMemory &shared, int half, const Params &params,
@@ -169,19 +183,12 @@ __device__ __forceinline__ void run_value_warpgroup(SharedMemory &shared, int ha
                 break;
             }
             wgmma_wait<0>();
-            /* The first warp refills the slot once the others are through with it. */
-            if (group_warp() == 0) {
-                barrier_sync(kBarrierValues + half, kWarpgroup);
-                if (group_thread() == 0) {
-                    if (Rope && half == 0) {
-                        mbarrier_arrive(shared_address(&shared.rope_free[slot]));
-                    }
-                    loader.refill(shared, params, maps, slot, ring.parity, false);
+            when_read(half, [&] {
+                if (Rope && half == 0) {
+                    mbarrier_arrive(shared_address(&shared.rope_free[slot]));
                 }
-                __syncwarp();
-            } else {
-                barrier_arrive(kBarrierValues + half, kWarpgroup);
-            }
+                loader.refill(shared, params, maps, slot, ring.parity, false);
+            });
             ring.advance();
         }
         /* O leaves by way of the last page's rope tile, once P was read from it; its latent part is refilled at once. */
@@ -192,16 +199,10 @@ __device__ __forceinline__ void run_value_warpgroup(SharedMemory &shared, int ha
         mbarrier_arrive(shared_address(&shared.sums_free));
         unsigned char *const own_row = own_output_row(params, work.segment(shared.work, params), work.tile);
         wgmma_wait<0>();
-        if (group_warp() == 0) {
-            barrier_sync(kBarrierValues + half, kWarpgroup);
-            if (group_thread() == 0) {
-                mbarrier_arrive(shared_address(&shared.values_done));
-                loader.load_latent(shared, params, maps, slot);
-            }
-            __syncwarp();
-        } else {
-            barrier_arrive(kBarrierValues + half, kWarpgroup);
-        }
+        when_read(half, [&] {
+            mbarrier_arrive(shared_address(&shared.values_done));
+            loader.load_latent(shared, params, maps, slot);
+        });
         mbarrier_wait(shared_address(&shared.values_done), segments++ & 1);
         store_output<Element>(o, inverse, shared.pages[slot].rope, half, own_row);
         fence_async_proxy();
