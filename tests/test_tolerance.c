@@ -322,6 +322,19 @@ static void wrong_results_fail(void **state)
     assert_false(tolerance_met(&t));
 }
 
+static void a_row_alone_gets_twice_as_much(void **state)
+{
+    (void)state;
+    const double differences[] = { 4e-6, 7e-6, 1.2e-5 };
+    for (int i = 0; i < 3; ++i) {
+        tolerance t = { .product = 1 - differences[i], .squares = 1 };
+        assert_int_equal(tolerance_met(&t), i < 1);
+        assert_int_equal(tolerance_met_alone(&t), i < 2);
+        t.bad = 1;
+        assert_false(tolerance_met_alone(&t));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -333,6 +346,7 @@ int main(void)
         cmocka_unit_test(cut_sums_are_covered),
         cmocka_unit_test(empty_rows_stay_exact),
         cmocka_unit_test(wrong_results_fail),
+        cmocka_unit_test(a_row_alone_gets_twice_as_much),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

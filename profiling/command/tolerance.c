@@ -85,3 +85,8 @@ bool tolerance_met(const tolerance *t)
 {
     return t->bad == 0 && tolerance_difference(t) <= 5e-6;
 }
+
+bool tolerance_met_alone(const tolerance *row)
+{
+    return row->bad == 0 && tolerance_difference(row) <= 1e-5;
+}
