@@ -12,6 +12,12 @@ struct SharedMerge {
     SharedSums sums;
 };
 
+/** Some request has query rows but no tokens, or there are rows beyond the batch. */
+__device__ __forceinline__ bool has_empties(const hm_sm90_header &header, const Params &params)
+{
+    return header.empties > 0 || header.q_total < params.rows;
+}
+
 /** Row `row` of all splits, the same for all lanes of a warp. */
 __device__ __forceinline__ MergeRow find_row(const SharedMerge &shared, const Params &params, int splits, int row)
 {
@@ -22,6 +28,14 @@ __device__ __forceinline__ MergeRow find_row(const SharedMerge &shared, const Pa
         before += __popc(__ballot_sync(~0u, base + lane < splits && shared.splits[base + lane].row_end <= row));
     }
     return MergeRow(params, shared.splits[before], before > 0 ? shared.splits[before - 1].row_end : 0, row);
+}
+
+/** Ends a thread behind its last item, close by in the code, where no empty row is to be written. */
+__device__ __forceinline__ void leave_unless_empties(const hm_sm90_header &header, const Params &params)
+{
+    if (!has_empties(header, params)) {
+        exit_thread();
+    }
 }
 
 /** Merges a warp's items: Rows rows of Chunks · 256 columns. */
@@ -41,6 +55,7 @@ __device__ __forceinline__ void merge_by_warps(const SharedMerge &shared, const 
         }
         WarpMerge<Element, Rows, Chunks, Parts>::run(params, predecessor, found, column);
     }
+    leave_unless_empties(header, params);
 }
 
 template <typename Element, int Parts>
@@ -53,6 +68,7 @@ __device__ __forceinline__ void merge_by_ctas(SharedMerge &shared, const Params 
         const int column = (item & ((1 << pieces) - 1)) * kChunk << log2;
         CtaMerge<Element, Parts>::run(shared.sums, params, predecessor, row, log2, column);
     }
+    leave_unless_empties(header, params);
 }
 
 /** Merges all splits the way that the schedule has settled on. Waits for the kernel before. */
@@ -61,18 +77,14 @@ __device__ __forceinline__ void merge_splits(SharedMerge &shared, const Params &
                                              int cta)
 {
     Predecessor predecessor;
-    switch (header.merge_way) {
-    case HM_SM90_MERGE_HALF_ROWS:
-        merge_by_warps<Element, 1, 1, 8>(shared, params, predecessor, header, cta);
-        break;
-    case HM_SM90_MERGE_ROWS:
-        merge_by_warps<Element, 1, 2, 4>(shared, params, predecessor, header, cta);
-        break;
-    case HM_SM90_MERGE_PAIRS:
-        merge_by_warps<Element, 2, 2, 2>(shared, params, predecessor, header, cta);
-        break;
-    default:
+    if (header.merge_way >= HM_SM90_MERGE_BY_CTA) {
         merge_by_ctas<Element, 8>(shared, params, predecessor, header, cta);
+    } else if (header.merge_way == HM_SM90_MERGE_HALF_ROWS) {
+        merge_by_warps<Element, 1, 1, 8>(shared, params, predecessor, header, cta);
+    } else if (header.merge_way == HM_SM90_MERGE_ROWS) {
+        merge_by_warps<Element, 1, 2, 4>(shared, params, predecessor, header, cta);
+    } else {
+        merge_by_warps<Element, 2, 2, 2>(shared, params, predecessor, header, cta);
     }
     predecessor.wait();
 }
@@ -94,23 +106,33 @@ __device__ __forceinline__ void write_empty(const Params &params, int token, int
     }
 }
 
-__device__ __forceinline__ void write_empties(const Params &params, const hm_sm90_header &header, int cta)
+/** All heads of some query tokens, `first` the CTA's. */
+__device__ __forceinline__ void write_empty_tokens(const Params &params, int first, int end, int step)
 {
-    const int heads = params.shape.heads;
-    const int warp = threadIdx.x / 32;
-    const Workspace &workspace = params.workspace;
-    for (int i = cta; i < header.empties; i += header.merge_ctas) {
-        const int request = workspace.empties[i];
-        const int start = workspace.q_starts[request];
-        const int rows = workspace.q_lens[request] * heads;
-        for (int row = warp; row < rows; row += kWarps) {
-            write_empty(params, start + row / heads, row % heads);
+#pragma unroll 1
+    for (int token = first; token < end; token += step) {
+#pragma unroll 1
+        for (int head = threadIdx.x / 32; head < params.shape.heads; head += kWarps) {
+            write_empty(params, token, head);
         }
     }
-    const int total = header.q_total;
-    const int64_t rows = (int64_t)(params.rows - total) * heads;
-    for (int64_t row = cta * kWarps + warp; row < rows; row += header.merge_ctas * kWarps) {
-        write_empty(params, total + (int)(row / heads), (int)(row % heads));
+}
+
+/** Requests without tokens, a CTA each, and the rows beyond the batch. */
+__device__ __forceinline__ void write_empties(const Params &params, const hm_sm90_header &header, int cta)
+{
+    const Workspace &workspace = params.workspace;
+    int i = cta;
+#pragma unroll 1
+    for (;; i += header.merge_ctas) {
+        const bool request = i < header.empties;
+        const int row = request ? workspace.empties[i] : 0;
+        const int first = request ? workspace.q_starts[row] : header.q_total + cta;
+        const int end = request ? first + workspace.q_lens[row] : params.rows;
+        write_empty_tokens(params, first, end, request ? 1 : header.merge_ctas);
+        if (!request) {
+            break;
+        }
     }
 }
 
@@ -138,8 +160,8 @@ template <typename Element> __device__ __forceinline__ void combine(const Params
         shared.splits[threadIdx.x] = params.workspace.splits[threadIdx.x];
     }
     /* The last CTAs work. The first ones that start leave at once then, and the others find their places. */
-    const int idle = header.splits + header.empties > 0 || header.q_total < params.rows ? gridDim.x - header.merge_ctas
-                                                                                        : gridDim.x - 1;
+    const bool work = header.splits > 0 || has_empties(header, params);
+    const int idle = (int)gridDim.x - (work ? header.merge_ctas : 1);
     const int cta = (int)blockIdx.x - idle;
     if (cta < 0) {
         return;

@@ -38,8 +38,7 @@ void *entry_user;
 void start()
 {
     entry(entry_user);
-    fibers[running]->done = true;
-    swapcontext(&fibers[running]->context, &scheduler);
+    simt_exit();
 }
 
 void meet(Wait wait)
@@ -112,6 +111,13 @@ void run_cta(unsigned block, unsigned grid)
 simt_warp &simt_own_warp()
 {
     return warps[running / 32];
+}
+
+void simt_exit()
+{
+    fibers[running]->done = true;
+    swapcontext(&fibers[running]->context, &scheduler);
+    std::abort(); /* nobody comes back to it */
 }
 
 void simt_meet_warp()

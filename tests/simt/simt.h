@@ -37,6 +37,8 @@ struct simt_warp {
 void simt_meet_warp();
 void simt_meet_cta();
 simt_warp &simt_own_warp();
+/** Ends the thread. */
+[[noreturn]] void simt_exit();
 /** Runs `kernel` for one CTA after the other. Ends the program where threads wait for each other in vain. */
 void simt_run(unsigned grid, unsigned threads, void (*kernel)(void *), void *user);
 
@@ -196,6 +198,11 @@ inline void grid_release_dependents() {}
 inline void grid_wait_for_predecessor()
 {
     simt_waited = true;
+}
+
+inline void exit_thread()
+{
+    simt_exit();
 }
 
 struct Bf16 {
