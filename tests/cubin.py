@@ -2,9 +2,11 @@
 """What a cubin says about its kernels, read from the ELF file itself: no tool of the CUDA toolkit is needed.
 
 Registers and stack stand in .nv.info, shared memory is the size of .nv.shared.NAME less what the system keeps.
-Instructions of compute capability 9.0 are 16 bytes long; two are looked for, of which all fields used here were compared with nvdisasm."""
+Instructions of compute capability 9.0 are 16 bytes long; two are looked for, of which all fields used here were compared
+with nvdisasm."""
 
 import dataclasses
+import itertools
 import re
 import struct
 
@@ -19,7 +21,7 @@ class Kernel:
     registers: int  # of a thread, when it starts
     stack: int  # bytes of a thread: spills, arrays that are indexed
     shared: int  # bytes of a CTA, without the dynamic part
-    products: int  # HGMMA instructions inside loops
+    products: str  # HGMMA instructions inside loops, as they lie: "4x256+36x64", count x columns, or "-"
     code: int  # bytes of instructions
 
 
@@ -63,11 +65,12 @@ def info(elf):
 
 
 def products_in_loops(code):
-    """HGMMA instructions between a branch and an earlier place that it goes to."""
-    products, inside = set(), set()
+    """HGMMA instructions between a branch and an earlier place that it goes to, those of the same shape together."""
+    products, inside = {}, set()
     for at in range(0, len(code), 16):
-        if struct.unpack_from("<Q", code, at)[0] & 0x1FF == HGMMA:
-            products.add(at)
+        word, = struct.unpack_from("<Q", code, at)
+        if word & 0x1FF == HGMMA:
+            products[at] = 8 * ((word >> 53 & 31) + 1)
     for at in range(0, len(code), 16):
         word = int.from_bytes(code[at:at + 16], "little")
         if word & 0xFFF != BRA:
@@ -75,7 +78,8 @@ def products_in_loops(code):
         offset = (word >> 34 & (1 << 48) - 1) << 8 | word >> 16 & 0xFF
         offset = 4 * (offset - (1 << 56) if offset >> 55 else offset)
         inside |= {p for p in products if at + 16 + offset <= p < at}
-    return len(inside)
+    runs = itertools.groupby(products[at] for at in sorted(inside))
+    return "+".join(f"{len(list(run))}x{columns}" for columns, run in runs) or "-"
 
 
 def kernels(path):
