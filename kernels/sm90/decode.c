@@ -198,6 +198,8 @@ hopmla_status hm_sm90_schedule(hm_device *device, const hm_envelope *envelope, c
         .shared_bytes = HM_SM90_SCHEDULE_SHARED,
         .programmatic = 1,
     };
+    /* A tile that is asked for is to be had. */
+    params.narrow_rows = device->forced_rows ? params.shape.tile_rows : HM_SM90_NARROW_ROWS;
     params.merge_grid = (int32_t)merge_grid(device, envelope, &params.shape);
     lay_out(&params.shape, workspace, &params.workspace);
     return hm_sm90_launch(device, &launch, parameters, stream, error);

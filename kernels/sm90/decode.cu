@@ -5,53 +5,53 @@
  * the workspace. README.md explains how the warpgroups play together. */
 
 #include "ptx/grid.cuh"
-#include "ptx/registers.cuh"
 #include "tile_scores.cuh"
+#include "tile_few_cta.cuh"
 #include "tile_values.cuh"
 
 /* 184 + 160 + 160 of the 512 registers that three warpgroups have for a thread each. ptxas (nvcc 13.0) ignores
  * setmaxnreg with 152 for a warpgroup that holds 128 accumulators (C7507). */
 constexpr int kScoreRegisters = 184;
 constexpr int kValueRegisters = 160;
+constexpr int kNarrowLoaderRegisters = 136;
+static_assert(2 * kScoreRegisters + kNarrowLoaderRegisters <= 3 * 168,
+              "of consumers of narrow tiles, and their loader");
 
-template <bool Rope>
-__device__ __forceinline__ void start_cta(SharedMemory &shared, const Params &params, const CacheMaps &maps)
+/** Sets the barriers up. One thread, before any other touches them. */
+__device__ __forceinline__ void init_barriers(SharedMemory &shared)
 {
-    if (params.early) {
-        grid_release_dependents();
+    for (int slot = 0; slot < kSlots; slot++) {
+        mbarrier_init(shared_address(&shared.latent_full[0][slot]), 1);
+        mbarrier_init(shared_address(&shared.latent_full[1][slot]), 1);
+        mbarrier_init(shared_address(&shared.rope_full[slot]), 1);
+        mbarrier_init(shared_address(&shared.rope_free[slot]), 1);
+        mbarrier_init(shared_address(&shared.notes_free[slot]), 2 * kWarpgroup);
     }
+    mbarrier_init(shared_address(&shared.values_done), 2);
+    mbarrier_init(shared_address(&shared.sums_ready), kWarpgroup);
+    mbarrier_init(shared_address(&shared.sums_free), 2 * kWarpgroup);
+    mbarrier_init(shared_address(&shared.query_free[0]), 2 * kWarpgroup);
+    mbarrier_init(shared_address(&shared.query_free[1]), 2 * kWarpgroup);
+    mbarrier_init(shared_address(&shared.query_sent), kWarpgroup);
+    mbarrier_fence_init();
+}
+
+template <bool Rope> __device__ __forceinline__ void start_cta(SharedMemory &shared, const CacheMaps &maps)
+{
     if (threadIdx.x == 0) {
-        for (int slot = 0; slot < kSlots; slot++) {
-            mbarrier_init(shared_address(&shared.latent_full[0][slot]), 1);
-            mbarrier_init(shared_address(&shared.latent_full[1][slot]), 1);
-            mbarrier_init(shared_address(&shared.rope_full[slot]), 1);
-            mbarrier_init(shared_address(&shared.rope_free[slot]), 1);
-            mbarrier_init(shared_address(&shared.notes_free[slot]), 2 * kWarpgroup);
-        }
-        mbarrier_init(shared_address(&shared.values_done), 2);
-        mbarrier_init(shared_address(&shared.sums_ready), kWarpgroup);
-        mbarrier_init(shared_address(&shared.sums_free), 2 * kWarpgroup);
-        mbarrier_init(shared_address(&shared.query_free[0]), 2 * kWarpgroup);
-        mbarrier_init(shared_address(&shared.query_free[1]), 2 * kWarpgroup);
-        mbarrier_init(shared_address(&shared.query_sent), kWarpgroup);
-        mbarrier_fence_init();
-        tma_prefetch_map(&maps.latent);
-        if constexpr (Rope) {
-            tma_prefetch_map(&maps.rope);
-        }
-        if (params.early) {
-            load_early_half(shared, params, maps);
-        }
+        init_barriers(shared);
+        prefetch_maps<Rope>(maps);
     }
-    read_work(shared.work, params);
 }
 
 template <typename Element, bool Rope>
-__device__ __forceinline__ void decode(const CacheMaps &maps, const Params &params)
+__device__ __forceinline__ void run_cta(SharedMemory &shared, const CacheMaps &maps, const Params &params,
+                                        const WorkRead &read)
 {
-    extern __shared__ unsigned char shared_bytes[];
-    SharedMemory &shared = *reinterpret_cast<SharedMemory *>(shared_bytes);
-    start_cta<Rope>(shared, params, maps);
+    if (threadIdx.x == 0) {
+        load_early_half(shared, params, maps, read.head);
+    }
+    share_work(shared.work, read);
     const int warpgroup = threadIdx.x / kWarpgroup;
     if (warpgroup == 0) {
         registers_grow<kScoreRegisters>();
@@ -60,6 +60,25 @@ __device__ __forceinline__ void decode(const CacheMaps &maps, const Params &para
         registers_shrink<kValueRegisters>();
         run_value_warpgroup<Element, Rope>(shared, warpgroup - 1, params, maps);
     }
+}
+
+/** Tiles of 64 rows, or of 16 where the step is short. */
+template <typename Element, bool Rope>
+__device__ __forceinline__ void decode(const CacheMaps &maps, const Params &params)
+{
+    extern __shared__ unsigned char shared_bytes[];
+    SharedMemory &shared = *reinterpret_cast<SharedMemory *>(shared_bytes);
+    release_early(params);
+    start_cta<Rope>(shared, maps);
+    const WorkRead read(params, true);
+    if (uniform(read.head.rows) == kTileRows) {
+        run_cta<Element, Rope>(shared, maps, params, read);
+        exit_thread();
+    }
+    FewCommon &narrow = *reinterpret_cast<FewShared<HM_SM90_NARROW_ROWS> *>(shared_bytes);
+    start_few_cta<Rope>(narrow, maps);
+    run_few_cta<Element, HM_SM90_NARROW_ROWS, Rope, kScoreRegisters, kNarrowLoaderRegisters>(narrow, maps, params,
+                                                                                             read);
 }
 
 #define DECODE(name, Element, rope)                                                                                    \

@@ -34,6 +34,7 @@ enum {
 
     /* A tile: the query rows (token, head) that a CTA holds, and what its kernel takes. */
     HM_SM90_TILE_ROWS = 64,
+    HM_SM90_NARROW_ROWS = 16, /* in short steps */
     HM_SM90_DECODE_THREADS = 384,
     HM_SM90_DECODE_SHARED = 232448,
     HM_SM90_FEW_SHARED = 214 * 1024, /* with 16 rows 190 would do, but leave too little for combine beside it */
@@ -75,7 +76,9 @@ typedef struct hm_sm90_group {
     int32_t early_page;  /* id of the first segment's first page; -1: not known, or an append of the step touches it */
     int32_t early_rows;  /* (query token, head) of the first segment */
     int32_t early_whole; /* at most half of the groups have work: the page need not be asked for in halves */
-    int32_t reserved[3];
+    int32_t group;       /* in the order of the line; of narrow tiles several records have the same */
+    int32_t rows;        /* of a tile */
+    int32_t row;         /* where the tile of the record's first CTA starts */
     hm_sm90_segment head[HM_SM90_INLINE_SEGMENTS];
 } hm_sm90_group;
 
@@ -142,8 +145,8 @@ typedef struct hm_sm90_schedule_params {
     const int32_t *append_starts; /* or NULL: nothing is appended */
     const int32_t *block_table;   /* or NULL: not known yet */
     uint64_t table_stride;
-    int32_t merge_grid; /* CTAs of combine */
-    int32_t reserved;
+    int32_t merge_grid;  /* CTAs of combine */
+    int32_t narrow_rows; /* of a tile in short steps: HM_SM90_NARROW_ROWS, or shape.tile_rows */
     hm_sm90_shape shape;
     hm_sm90_workspace workspace;
 } hm_sm90_schedule_params;

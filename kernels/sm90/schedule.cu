@@ -192,6 +192,19 @@ __device__ __forceinline__ CutCounts choose_cuts(Shared &shared, int groups)
     return total;
 }
 
+/** Tiles of so few rows, where there are CTAs enough for one page each: a CTA brings less of Q, and stores less of O. A
+ * group's CTAs are those of two or four then. */
+__device__ __forceinline__ Shape narrow(const Shape &shape, int rows, int64_t pages)
+{
+    const int most = shape.tile_rows / rows, times = pages > 0 && pages * most <= shape.groups ? most : 1;
+    Shape narrowed = shape;
+    narrowed.tile_rows /= times;
+    narrowed.tiles *= times;
+    narrowed.tile_stride *= times;
+    narrowed.groups /= times;
+    return narrowed;
+}
+
 extern "C" __global__ void __launch_bounds__(kThreads, 1)
     hm_schedule(const __grid_constant__ hm_sm90_schedule_params params)
 {
@@ -206,8 +219,9 @@ extern "C" __global__ void __launch_bounds__(kThreads, 1)
     }
     __syncthreads();
     const Totals totals = sum_requests(shared, params);
-    const Shape &shape = params.shape;
     const int live = totals.live();
+    const Shape shape =
+        narrow(params.shape, params.narrow_rows, (totals.cost - kStartCost * (int64_t)live) / kPageCost);
     __syncthreads();
     order_requests(shared, live);
     __syncthreads();
@@ -221,7 +235,7 @@ extern "C" __global__ void __launch_bounds__(kThreads, 1)
     __syncthreads();
     const CutCounts counts = choose_cuts(shared, shape.groups);
     __syncthreads();
-    write_groups(shared, params, live, counts.busy);
+    write_groups(shared, params, shape, live, counts.busy);
     write_splits(shared, params, live, counts.starts);
     __syncthreads();
     /* Where most groups have nothing to do, combine stays on half of the processors: the next decode starts on others. */

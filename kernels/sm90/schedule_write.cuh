@@ -44,11 +44,11 @@ __device__ __forceinline__ int group_of(const Shared &shared, int groups, int in
 }
 
 /** Segment `index` of all, which `busy` groups have. */
-__device__ __forceinline__ void write_segment(const Shared &shared, const hm_sm90_schedule_params &params, int count,
-                                              int busy, int index)
+__device__ __forceinline__ void write_segment(const Shared &shared, const hm_sm90_schedule_params &params,
+                                              const Shape &shape, int count, int busy, int index)
 {
     const Workspace &workspace = params.workspace;
-    const int group = group_of(shared, params.shape.groups, index);
+    const int group = group_of(shared, shape.groups, index), records = params.shape.tile_rows / shape.tile_rows;
     const Cut begin = shared.cuts[group], end = shared.cuts[group + 1];
     const int i = index - shared.first[group];
     const int request = request_at(shared, workspace, count, begin.live + i);
@@ -62,31 +62,38 @@ __device__ __forceinline__ void write_segment(const Shared &shared, const hm_sm9
     segment.page_end = finishes ? pages_of(segment.kv_len) : end.page;
     segment.fresh_page = fresh_page(params.append_starts, request, segment.kv_len);
     segment.part = segment.page_begin > 0 ? 0 : finishes ? -1 : 1;
-    if (i == 0) {
-        const bool early = params.block_table && segment.page_begin < segment.fresh_page;
-        hm_sm90_group &own = workspace.groups[group];
-        own.early_page = early ? params.block_table[request * params.table_stride + segment.page_begin] : -1;
-        own.early_rows = segment.q_len * params.shape.heads;
-        own.early_whole = busy * 2 <= params.shape.groups;
-    }
     store_segment(&workspace.segments[index], segment);
-    if (i < HM_SM90_INLINE_SEGMENTS) {
-        store_segment(&workspace.groups[group].head[i], segment);
+    const bool early = i == 0 && params.block_table && segment.page_begin < segment.fresh_page;
+    const int32_t page = early ? params.block_table[request * params.table_stride + segment.page_begin] : -1;
+    for (int record = group * records; record < (group + 1) * records; record++) {
+        hm_sm90_group &own = workspace.groups[record];
+        if (i == 0) {
+            own.early_page = page;
+            own.early_rows = segment.q_len * shape.heads;
+            own.early_whole = busy * 2 <= shape.groups;
+        }
+        if (i < HM_SM90_INLINE_SEGMENTS) {
+            store_segment(&own.head[i], segment);
+        }
     }
 }
 
 /** Step 4, groups and segments; the latter from the last thread on, while the first ones write splits. */
-__device__ __forceinline__ void write_groups(const Shared &shared, const hm_sm90_schedule_params &params, int count,
-                                             int busy)
+__device__ __forceinline__ void write_groups(const Shared &shared, const hm_sm90_schedule_params &params,
+                                             const Shape &shape, int count, int busy)
 {
-    const int groups = params.shape.groups, segments = shared.first[groups];
+    const int segments = shared.first[shape.groups];
     for (int index = kThreads - 1 - threadIdx.x; index < segments; index += kThreads) {
-        write_segment(shared, params, count, busy, index);
+        write_segment(shared, params, shape, count, busy, index);
     }
-    const int group = threadIdx.x;
-    if (group < groups) {
-        params.workspace.groups[group].first = shared.first[group];
-        params.workspace.groups[group].count = shared.first[group + 1] - shared.first[group];
+    const int record = threadIdx.x, records = params.shape.tile_rows / shape.tile_rows, group = record / records;
+    if (record < params.shape.groups) {
+        hm_sm90_group &own = params.workspace.groups[record];
+        own.first = group < shape.groups ? shared.first[group] : 0;
+        own.count = group < shape.groups ? shared.first[group + 1] - shared.first[group] : 0;
+        own.group = group;
+        own.rows = shape.tile_rows;
+        own.row = record % records * params.shape.tile_stride * shape.tile_rows;
     }
 }
 

@@ -14,6 +14,8 @@ constexpr int kWarpgroup = 128;
 constexpr int kPageTokens = HM_SM90_PAGE_TOKENS;
 constexpr int kColumnTileBytes = 64 * 128; /* 64 rows of 64 values */
 constexpr int kHalfBytes = 4 * kColumnTileBytes;
+constexpr float kNoReference = -1e30f;
+constexpr float kLazyBits = 8; /* O is rescaled when a row's maximum has grown by more than this, in log2 */
 
 struct CacheMaps {
     TensorMap latent; /* {64 columns, 64 rows, 8 column tiles, pages}, box of 4 column tiles */

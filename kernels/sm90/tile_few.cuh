@@ -13,9 +13,9 @@ struct FewTarget {
     unsigned char *out;
     float *lse;
 
-    __device__ __forceinline__ FewTarget(const Params &params, const Segment &segment, int tile, int row,
+    __device__ __forceinline__ FewTarget(const Params &params, const Segment &segment, int first, int row,
                                          int64_t partial)
-        : out(output_row(params, segment, tile, row, partial)), lse(output_lse(params, segment, tile, row, partial))
+        : out(output_row(params, segment, first, row, partial)), lse(output_lse(params, segment, first, row, partial))
     {
     }
 };
@@ -139,11 +139,11 @@ template <typename Element, int N, bool Rope> struct FewTile : FewSoftmax<Elemen
 
     __device__ __forceinline__ void run()
     {
-        WorkIterator work;
+        WorkIterator work(first_row(shared.work));
         Ring<kFewSlots> ring;
         bool more = work.next(shared.work, params);
         if (more) {
-            const FewQuery<N, Rope> query(params, work.segment(shared.work, params), work.tile);
+            const FewQuery<N, Rope> query(params, work.segment(), work.row);
             if (params.early) {
                 grid_wait_for_predecessor();
             }
@@ -153,14 +153,14 @@ template <typename Element, int N, bool Rope> struct FewTile : FewSoftmax<Elemen
         }
         while (more) {
             const WorkIterator current = work;
-            const Segment &segment = current.segment(shared.work, params);
+            const Segment &segment = current.segment();
             const int page_end = segment.page_end;
             /* The tile's first row sees least; from this page on some score is masked. */
             const int masked_page =
-                (segment.kv_len - max(QueryRow(params, segment, current.tile, 0).hidden, 0)) / kPageTokens;
+                (segment.kv_len - max(QueryRow(params, segment, current.row).hidden, 0)) / kPageTokens;
             this->start();
-            const int64_t partial = own_partial_row(params, segment, current.tile);
-            const FewTarget target(params, segment, current.tile, lane % N, partial);
+            const int64_t partial = own_partial_row(params, shared.work.group, segment, current.row);
+            const FewTarget target(params, segment, current.row, lane % N, partial);
             copy_wait();
             fence_async_proxy();
             int page = segment.page_begin;
@@ -172,7 +172,7 @@ template <typename Element, int N, bool Rope> struct FewTile : FewSoftmax<Elemen
                 mbarrier_wait(shared_address(&shared.full[ring.slot]), ring.parity);
                 this->score_page(slot);
                 if (page >= masked_page) {
-                    this->mask_scores(segment, current.tile, page);
+                    this->mask_scores(segment, current.row, page);
                 }
                 const bool last = page == page_end - 1;
                 if (last && segment.kv_len < page_end * kPageTokens) {
@@ -186,7 +186,7 @@ template <typename Element, int N, bool Rope> struct FewTile : FewSoftmax<Elemen
                     finish_sums(target, partial >= 0);
                     more = work.next(shared.work, params);
                     if (more) {
-                        FewQuery<N, Rope>(params, work.segment(shared.work, params), work.tile).start(shared);
+                        FewQuery<N, Rope>(params, work.segment(), work.row).start(shared);
                     }
                 }
                 wgmma_wait<0>();

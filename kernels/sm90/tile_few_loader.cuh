@@ -69,10 +69,11 @@ __device__ __forceinline__ void load_second_half(PageSlot &slot, uint32_t full, 
 }
 
 /** Asks for the first page, or its first half, before the CTA's work is there for all to read. One thread. */
-template <bool Rope, int N>
-__device__ __forceinline__ void load_early_page(FewShared<N> &shared, const Params &params, const CacheMaps &maps)
+template <bool Rope>
+__device__ __forceinline__ void load_early_page(FewCommon &shared, const Params &params, const CacheMaps &maps,
+                                                const WorkHead &head)
 {
-    const EarlyPage early(params.workspace.groups[blockIdx.y], params);
+    const EarlyPage early(head, params);
     if (!early.known) {
         return;
     }
@@ -86,8 +87,8 @@ __device__ __forceinline__ void load_early_page(FewShared<N> &shared, const Para
 
 /** Waits until the CTA's first slot is free again. Memory has nothing to do meanwhile if the page in the last slot is
  * there: then it brings the next page to L2. */
-template <bool Rope, int N>
-__device__ __forceinline__ void wait_for_first_slot(FewShared<N> &shared, const CacheMaps &maps, int w)
+template <bool Rope>
+__device__ __forceinline__ void wait_for_first_slot(FewCommon &shared, const CacheMaps &maps, int w)
 {
     bool asked = false;
     while (!mbarrier_test(shared_address(&shared.empty[0]), 0)) {
@@ -101,23 +102,23 @@ __device__ __forceinline__ void wait_for_first_slot(FewShared<N> &shared, const 
 /** Loads all pages of the CTA's work. Ahead of the wait for the kernel before, if `early`, as many as there are slots, if
  * no append of this step touches them, half a page at a time: L2 answers what the kernels before still read behind what
  * it has to bring from memory first. */
-template <bool Rope, int N>
-__device__ __forceinline__ void run_few_loader(FewShared<N> &shared, const Params &params, const CacheMaps &maps)
+template <bool Rope>
+__device__ __forceinline__ void run_few_loader(FewCommon &shared, const Params &params, const CacheMaps &maps)
 {
     const int lane = threadIdx.x & 31;
     const uint32_t half_full = shared_address(&shared.half_full);
     const EarlyPage early(shared.work, params);
     bool waited = !params.early;
-    WorkIterator work;
+    WorkIterator work(first_row(shared.work));
     Ring<kFewSlots> ring;
     int loaded = 0;
     uint32_t halves = 0; /* that came alone */
     bool more = work.next(shared.work, params);
-    int32_t ids = more ? read_ids(params, work.segment(shared.work, params), 0) : 0;
+    int32_t ids = more ? read_ids(params, work.segment(), 0) : 0;
     while (more) {
-        const Segment segment = work.segment(shared.work, params);
+        const Segment segment = work.segment();
         more = work.next(shared.work, params);
-        const int32_t next_ids = more ? read_ids(params, work.segment(shared.work, params), 0) : 0;
+        const int32_t next_ids = more ? read_ids(params, work.segment(), 0) : 0;
         for (int i = 0; i < page_count(segment); i++) {
             if (i > 0 && i % 32 == 0) {
                 ids = read_ids(params, segment, i);
@@ -167,9 +168,9 @@ template <int N, bool Rope> struct FewQuery {
     const unsigned char *rope;
     bool valid;
 
-    __device__ __forceinline__ FewQuery(const Params &params, const Segment &segment, int tile)
+    __device__ __forceinline__ FewQuery(const Params &params, const Segment &segment, int first)
     {
-        const QueryRow row(params, segment, tile, threadIdx.x / 8 % N);
+        const QueryRow row(params, segment, first + threadIdx.x / 8 % N);
         latent = query_row(params.q, params.q_token_stride, params.q_head_stride, row);
         rope = Rope ? query_row(params.q_rope, params.qr_token_stride, params.qr_head_stride, row) : nullptr;
         valid = row.valid;

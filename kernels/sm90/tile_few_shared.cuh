@@ -11,21 +11,25 @@ constexpr int kFewSlots = 2;
 constexpr int kFewConsumers = 2 * kWarpgroup;
 constexpr int kFewStagedRow = HM_SM90_ROW_BYTES + 16; /* eight rows start in different banks */
 
-template <int N> struct __align__(1024) FewShared
+/** What does not depend on N. */
+struct __align__(1024) FewCommon
 {
     PageSlot pages[kFewSlots];
-    unsigned char query[9][N * 128];         /* tiles of 64 columns, rows of 128 bytes, 128-byte swizzle */
-    unsigned char probabilities[N * 128];    /* a head's row: 64 tokens, 128-byte swizzle */
-    unsigned char staged[16][kFewStagedRow]; /* O of 16 heads on its way out */
+    uint64_t full[kFewSlots];
+    uint64_t empty[kFewSlots];
+    uint64_t half_full; /* of a page that is loaded in halves */
+    hm_sm90_group work;
+};
+
+template <int N> struct FewShared : FewCommon {
+    alignas(1024) unsigned char query[9][N * 128]; /* tiles of 64 columns, rows of 128 bytes, 128-byte swizzle */
+    unsigned char probabilities[N * 128];          /* a head's row: 64 tokens, 128-byte swizzle */
+    unsigned char staged[16][kFewStagedRow];       /* O of 16 heads on its way out */
     float4 exchange[2][N / 16][kWarpgroup];
     float4 tops[N]; /* by the warp that has the tokens; the same for sums */
     float4 sums[N];
     float references[N];
     float factors[N]; /* to multiply O by, where a page asks for it */
-    uint64_t full[kFewSlots];
-    uint64_t empty[kFewSlots];
-    uint64_t half_full; /* of a page that is loaded in halves */
-    hm_sm90_group work;
 };
 static_assert(sizeof(FewShared<16>) <= HM_SM90_FEW_SHARED, "declared to the host");
 static_assert(sizeof(FewShared<32>) <= HM_SM90_FEW_SHARED, "declared to the host");

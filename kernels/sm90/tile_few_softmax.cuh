@@ -11,9 +11,6 @@
 #include "ptx/wgmma_few.cuh"
 #include "tile_few_loader.cuh"
 
-constexpr float kNoReference = -1e30f;
-constexpr float kLazyBits = 8; /* O is rescaled when a head's largest score has grown by more than this, in log2 */
-
 __device__ __forceinline__ float &element(float4 &four, int i)
 {
     return reinterpret_cast<float *>(&four)[i];
@@ -98,12 +95,12 @@ template <typename Element, int N, bool Rope> struct FewSoftmax {
     }
 
     /** Scores of hidden tokens become −inf; whatever the cache holds beyond the request's end, NaN too, is dropped. */
-    __device__ __forceinline__ void mask_scores(const Segment &segment, int tile, int page)
+    __device__ __forceinline__ void mask_scores(const Segment &segment, int first, int page)
     {
         const int token = page * kPageTokens + warp * 16 + lane / 4;
 #pragma unroll
         for (int i = 0; i < kOwn * 2; i++) {
-            const QueryRow query(params, segment, tile, own_head(i));
+            const QueryRow query(params, segment, first + own_head(i));
             const int visible = segment.kv_len - max(query.hidden, 0) - token;
 #pragma unroll
             for (int upper = 0; upper < 2; upper++) {

@@ -36,9 +36,10 @@ __device__ __forceinline__ int first_lent_slot(const Segment &segment)
 
 /** Asks for the left half of the first page before the CTA's work is there for all to read. The whole page would be in the
  * way of Q. */
-__device__ __forceinline__ void load_early_half(SharedMemory &shared, const Params &params, const CacheMaps &maps)
+__device__ __forceinline__ void load_early_half(SharedMemory &shared, const Params &params, const CacheMaps &maps,
+                                                const WorkHead &head)
 {
-    const EarlyPage early(params.workspace.groups[blockIdx.y], params);
+    const EarlyPage early(head, params);
     if (early.known) {
         load_half(shared, maps, 0, 0, page_coordinate(params, early.page, true));
     }
@@ -61,14 +62,15 @@ template <bool Rope> struct Loader {
         cursor.lent = cursor.lend_in == 1;
         cursor.lend_in -= cursor.lend_in > 0;
         if (cursor.left == 0) {
-            WorkIterator work(cursor.tile, cursor.index);
+            WorkIterator work(cursor.row, cursor.index);
             have = work.next(shared.work, params);
-            cursor.tile = work.tile;
+            cursor.row = work.row;
             cursor.index = work.index;
             if (!have) {
                 return;
             }
-            const Segment &segment = work.segment(shared.work, params);
+            const Segment &segment = work.segment();
+            cursor.segment = &segment;
             cursor.left = page_count(segment);
             cursor.lend_in = 1;
             cursor.entry = params.block_table + segment.request * params.table_stride + segment.page_begin;
@@ -80,17 +82,17 @@ template <bool Rope> struct Loader {
 
     __device__ __forceinline__ void start(SharedMemory &shared, const Params &params)
     {
-        const WorkIterator work;
+        const WorkIterator work(blockIdx.x * kTileRows);
         shared.cursors[half].left = 0;
         shared.cursors[half].lend_in = 0;
         shared.cursors[half].unasked = true;
         shared.cursors[half].turn = 0;
-        shared.cursors[half].tile = work.tile;
+        shared.cursors[half].row = work.row;
         shared.cursors[half].index = work.index;
         look_ahead(shared, params);
         if (have) {
             PageCursor &cursor = shared.cursors[half];
-            cursor.lend_in = first_lent_slot(WorkIterator(cursor.tile, cursor.index).segment(shared.work, params));
+            cursor.lend_in = first_lent_slot(*cursor.segment);
         }
     }
 
@@ -99,7 +101,7 @@ template <bool Rope> struct Loader {
     __device__ __forceinline__ int load_ahead(SharedMemory &shared, const Params &params, const CacheMaps &maps)
     {
         const PageCursor &cursor = shared.cursors[half];
-        const Segment &segment = WorkIterator(cursor.tile, cursor.index).segment(shared.work, params);
+        const Segment &segment = *cursor.segment;
         if (!params.early || segment.page_begin >= segment.fresh_page) {
             return 0;
         }
@@ -170,14 +172,14 @@ __device__ __forceinline__ void lend_slot(SharedMemory &shared, int half)
 __device__ __forceinline__ const int32_t *lent_entry(const SharedMemory &shared, const Params &params,
                                                      WorkIterator work, int ahead)
 {
-    int page = work.segment(shared.work, params).page_begin + ahead;
-    if (page >= work.segment(shared.work, params).page_end) { /* the next segment's first */
+    int page = work.segment().page_begin + ahead;
+    if (page >= work.segment().page_end) { /* the next segment's first */
         if (!work.next(shared.work, params)) {
             return nullptr;
         }
-        page = work.segment(shared.work, params).page_begin;
+        page = work.segment().page_begin;
     }
-    return params.block_table + work.segment(shared.work, params).request * params.table_stride + page;
+    return params.block_table + work.segment().request * params.table_stride + page;
 }
 
 /** Loads a page into the slot that Q has left. */

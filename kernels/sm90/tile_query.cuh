@@ -23,12 +23,12 @@ template <bool Rope> struct QueryCopy {
     const unsigned char *rope[4];
 
     /** Finds the rows; reads nothing. */
-    __device__ __forceinline__ QueryCopy(const Params &params, const Segment &segment, int tile)
+    __device__ __forceinline__ QueryCopy(const Params &params, const Segment &segment, int first)
     {
         const int thread = group_thread(), byte = (thread & 7) * 16;
 #pragma unroll
         for (int i = 0; i < 4; i++) {
-            const QueryRow row(params, segment, tile, i * 16 + thread / 8);
+            const QueryRow row(params, segment, first + i * 16 + thread / 8);
             latent[i] = query_row(params.q, params.q_token_stride, params.q_head_stride, row);
             rope[i] = Rope ? query_row(params.q_rope, params.qr_token_stride, params.qr_head_stride, row) : nullptr;
             latent[i] += row.valid ? byte : 0;
@@ -78,10 +78,10 @@ __device__ __forceinline__ void read_query(QueryTile &query, const PageSlot &slo
 
 /** Brings the rows of a later segment to L2. */
 template <bool Rope>
-__device__ __forceinline__ void prefetch_query(const Params &params, const Segment &segment, int tile)
+__device__ __forceinline__ void prefetch_query(const Params &params, const Segment &segment, int first)
 {
     const int thread = group_thread();
-    const QueryRow row(params, segment, tile, thread / 2);
+    const QueryRow row(params, segment, first + thread / 2);
     const unsigned char *source = query_row(params.q, params.q_token_stride, params.q_head_stride, row);
     const unsigned char *rope =
         Rope ? query_row(params.q_rope, params.qr_token_stride, params.qr_head_stride, row) : nullptr;

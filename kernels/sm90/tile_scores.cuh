@@ -10,9 +10,6 @@
 #include "tile_loader.cuh"
 #include "tile_query.cuh"
 
-constexpr float kNoReference = -1e30f;
-constexpr float kLazyBits = 8; /* O is rescaled when a row's maximum has grown by more than this, in log2 */
-
 /** Online softmax of a thread's two rows. Probabilities are 2^(s·scale − reference). The reference starts at the first
  * page's maximum and later moves by whole powers of two, so that rescaling is exact; sums are of the thread's
  * columns. */
@@ -22,14 +19,14 @@ struct SoftmaxState {
 };
 
 /** Scores of hidden tokens become −inf; whatever the cache holds beyond the request's end, NaN too, is dropped here. */
-__device__ __forceinline__ void mask_scores(float (&s)[32], const Params &params, const Segment &segment, int tile,
+__device__ __forceinline__ void mask_scores(float (&s)[32], const Params &params, const Segment &segment, int first,
                                             int page)
 {
     const int row = accumulator_row();
     const int column = page * kPageTokens + 2 * (thread_index() & 3);
 #pragma unroll
     for (int upper = 0; upper < 2; upper++) {
-        const QueryRow query(params, segment, tile, row + upper * 8);
+        const QueryRow query(params, segment, first + row + upper * 8);
         const int visible = segment.kv_len - max(query.hidden, 0) - column;
 #pragma unroll
         for (int t = 0; t < 8; t++) {
@@ -195,14 +192,14 @@ __device__ __forceinline__ void hand_over_sums(SoftmaxState &state, SharedMemory
 /** Free of branches that depend on the thread: behind one, nvcc 13.0 no longer knows that the ring's position is the
  * same in all lanes, computes descriptors lane by lane and spills. */
 __device__ __forceinline__ void store_lse(const SoftmaxState &state, const Params &params, const Segment &segment,
-                                          int tile)
+                                          int first_row)
 {
     const bool partial = segment.part >= 0;
-    const int64_t first = partial ? partial_row(params, segment.part, tile) : 0;
+    const int64_t first = partial ? partial_row(params, blockIdx.y, segment.part, first_row) : 0;
 #pragma unroll
     for (int upper = 0; upper < 2; upper++) {
         const int row = accumulator_row() + upper * 8;
-        const QueryRow query(params, segment, tile, row);
+        const QueryRow query(params, segment, first_row + row);
         const float sum = state.sum[upper];
         const float lse = sum == 0 ? -INFINITY : state.reference[upper] + log2_fast(sum);
         float *target = partial
@@ -217,7 +214,7 @@ __device__ __forceinline__ void store_lse(const SoftmaxState &state, const Param
 template <typename Element, bool Rope>
 __device__ __forceinline__ void run_score_warpgroup(SharedMemory &shared, const Params &params, const CacheMaps &maps)
 {
-    WorkIterator work;
+    WorkIterator work(blockIdx.x * kTileRows);
     Ring<kSlots> ring;
     uint32_t segments = 0; /* done; sums_free passes at once for the first */
     QueryTile query;
@@ -229,8 +226,8 @@ __device__ __forceinline__ void run_score_warpgroup(SharedMemory &shared, const 
     while (more) {
         int page, page_end, masked_page;
         {
-            const Segment &segment = work.segment(shared.work, params);
-            const QueryCopy<Rope> copy(params, segment, work.tile);
+            const Segment &segment = work.segment();
+            const QueryCopy<Rope> copy(params, segment, work.row);
             const int ahead = segments > 0 ? 1 : first_lent_slot(segment);
             const int slot = segments > 0 ? ring.after() : ahead;
             if (segments > 0) {
@@ -247,7 +244,7 @@ __device__ __forceinline__ void run_score_warpgroup(SharedMemory &shared, const 
             page = segment.page_begin;
             page_end = segment.page_end;
             /* The tile's first row sees least; from this page on some score is masked. */
-            masked_page = (segment.kv_len - max(QueryRow(params, segment, work.tile, 0).hidden, 0)) / kPageTokens;
+            masked_page = (segment.kv_len - max(QueryRow(params, segment, work.row).hidden, 0)) / kPageTokens;
             read_query(query, shared.pages[slot]);
             if (entry && group_thread() == 0) {
                 load_lent<Rope>(shared, params, maps, slot, lent);
@@ -260,7 +257,7 @@ __device__ __forceinline__ void run_score_warpgroup(SharedMemory &shared, const 
         for (; page < page_end; page++) {
             score_page<Element, Rope>(s, query, shared, ring, follows);
             if (page >= masked_page) {
-                mask_scores(s, params, work.segment(shared.work, params), work.tile, page);
+                mask_scores(s, params, work.segment(), work.row, page);
             }
             uint32_t packed[16];
             softmax_page<Element>(s, packed, state, shared.notes[ring.slot], params.scale_log2);
@@ -271,7 +268,7 @@ __device__ __forceinline__ void run_score_warpgroup(SharedMemory &shared, const 
                 follows = true;
                 WorkIterator later = work;
                 if (later.next(shared.work, params)) {
-                    prefetch_query<Rope>(params, later.segment(shared.work, params), later.tile);
+                    prefetch_query<Rope>(params, later.segment(), later.row);
                 }
             }
         }
@@ -280,7 +277,7 @@ __device__ __forceinline__ void run_score_warpgroup(SharedMemory &shared, const 
         hand_over_sums(state, shared);
         publish(ring.before());
         open_gate(ring.before());
-        store_lse(state, params, work.segment(shared.work, params), work.tile);
+        store_lse(state, params, work.segment(), work.row);
         more = work.next(shared.work, params);
         __syncwarp(); /* keeps the ring's position, and with it the descriptors, in uniform registers */
     }

@@ -62,14 +62,14 @@ __device__ __forceinline__ void start_values(float (&o)[128], SharedMemory &shar
 
 __device__ __forceinline__ float inverse_of(float sum)
 {
-    return sum > 0 ? 1 / sum : 0;
+    return sum > 0 ? reciprocal(sum) : 0;
 }
 
 /** A warp's rows of O, one in each of the first 16 lanes: where they go. */
-__device__ __forceinline__ unsigned char *own_output_row(const Params &params, const Segment &segment, int tile)
+__device__ __forceinline__ unsigned char *own_output_row(const Params &params, const Segment &segment, int first)
 {
-    return output_row(params, segment, tile, group_warp() * 16 + (thread_index() & 15),
-                      own_partial_row(params, segment, tile));
+    return output_row(params, segment, first, group_warp() * 16 + (thread_index() & 15),
+                      own_partial_row(params, blockIdx.y, segment, first));
 }
 
 /** O of a warp, by way of its part of the rope tile: eight rows of 64 columns at a time, each of which leaves as a line of
@@ -132,7 +132,7 @@ template <typename Element, bool Rope>
 __device__ __forceinline__ void run_value_warpgroup(SharedMemory &shared, int half, const Params &params,
                                                     const CacheMaps &maps)
 {
-    WorkIterator work;
+    WorkIterator work(blockIdx.x * kTileRows);
     Ring<kSlots> ring;
     Loader<Rope> loader(half);
     uint32_t segments = 0; /* whose row sums were taken */
@@ -156,7 +156,7 @@ __device__ __forceinline__ void run_value_warpgroup(SharedMemory &shared, int ha
         grid_wait_for_predecessor();
     }
     while (work.next(shared.work, params)) {
-        int left = page_count(work.segment(shared.work, params));
+        int left = page_count(work.segment());
         bool first = true;
 #pragma unroll 1
         for (;; left--) {
@@ -170,7 +170,7 @@ __device__ __forceinline__ void run_value_warpgroup(SharedMemory &shared, int ha
             }
             __syncwarp();
             if (left == 1) {
-                const Segment &segment = work.segment(shared.work, params);
+                const Segment &segment = work.segment();
                 const int tokens = segment.kv_len - (segment.page_end - 1) * kPageTokens;
                 if (tokens < kPageTokens) {
                     clear_tail(shared.pages[slot], half, tokens);
@@ -197,7 +197,7 @@ __device__ __forceinline__ void run_value_warpgroup(SharedMemory &shared, int ha
         mbarrier_wait(shared_address(&shared.sums_ready), segments & 1);
         const float inverse[2] = { inverse_of(shared.row_sum[row]), inverse_of(shared.row_sum[row + 8]) };
         mbarrier_arrive(shared_address(&shared.sums_free));
-        unsigned char *const own_row = own_output_row(params, work.segment(shared.work, params), work.tile);
+        unsigned char *const own_row = own_output_row(params, work.segment(), work.row);
         wgmma_wait<0>();
         when_read(half, [&] {
             mbarrier_arrive(shared_address(&shared.values_done));

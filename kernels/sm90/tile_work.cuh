@@ -6,6 +6,7 @@
  * What a CTA works on: the one place of the decode kernel that knows how the schedule is laid out. */
 
 #include <math.h>
+#include <stddef.h>
 
 #include "ptx/grid.cuh"
 #include "tile_common.cuh"
@@ -19,22 +20,16 @@ __device__ __forceinline__ int page_count(const Segment &segment)
     return segment.page_end - segment.page_begin;
 }
 
-/** Brings the group's work to shared memory, and whatever else was set up there to all threads. */
-__device__ __forceinline__ void read_work(hm_sm90_group &work, const Params &params)
+/** How a group's work starts. */
+struct WorkHead {
+    int32_t first, count, early_page, early_rows, early_whole, group, rows, row;
+};
+static_assert(offsetof(hm_sm90_group, row) == offsetof(WorkHead, row), "the same as in hm_sm90_group");
+
+/** Where the CTA's first tile starts. @param work  hm_sm90_group or WorkHead */
+template <typename Work> __device__ __forceinline__ int first_row(const Work &work)
 {
-    if (!params.early) {
-        grid_wait_for_predecessor();
-        grid_release_dependents(); /* not before: the combine kernel counts on it */
-    }
-    constexpr int kWords = sizeof(hm_sm90_group) / sizeof(int32_t);
-    if (threadIdx.x < kWords) {
-        const int32_t *group = reinterpret_cast<const int32_t *>(params.workspace.groups + blockIdx.y);
-        reinterpret_cast<int32_t *>(&work)[threadIdx.x] = group[threadIdx.x];
-    }
-    if (blockIdx.x == 0 && blockIdx.y == 0 && threadIdx.x == kWords && params.workspace.header->q_total > params.rows) {
-        atomicOr(&params.workspace.header->error, HM_SM90_BAD_ROWS);
-    }
-    __syncthreads();
+    return work.row + (int)blockIdx.x * work.rows;
 }
 
 /** The CTA's first page, where the schedule says which it is: one that may be loaded ahead of the wait. */
@@ -43,21 +38,22 @@ struct EarlyPage {
     bool known;
     bool whole; /* at once: few CTAs load one */
 
-    __device__ __forceinline__ EarlyPage(const hm_sm90_group &group, const Params &params)
+    /** @param group  hm_sm90_group or WorkHead */
+    template <typename Work>
+    __device__ __forceinline__ EarlyPage(const Work &group, const Params &params)
         : page(group.early_page), whole(group.early_whole)
     {
-        const bool rows = (int)blockIdx.x * params.shape.tile_rows < group.early_rows;
-        known = params.early && group.count > 0 && rows && page >= 0;
+        known = params.early && group.count > 0 && first_row(group) < group.early_rows && page >= 0;
     }
 };
 
 /** The segments of a CTA, once for each of its tiles, less those that have no rows in the tile. */
 struct WorkIterator {
-    int tile;
-    int index = -1;
+    int row; /* where the tile starts */
+    int index;
+    const Segment *at = nullptr;
 
-    __device__ __forceinline__ WorkIterator() : tile(blockIdx.x) {}
-    __device__ __forceinline__ WorkIterator(int tile, int index) : tile(tile), index(index) {}
+    __device__ __forceinline__ explicit WorkIterator(int row, int index = -1) : row(row), index(index) {}
 
     /** Goes to the next one; false at the end. */
     __device__ __forceinline__ bool next(const hm_sm90_group &group, const Params &params)
@@ -65,22 +61,20 @@ struct WorkIterator {
         for (;;) {
             if (++index >= group.count) {
                 index = 0;
-                tile += params.shape.tile_stride;
-                if (tile >= params.shape.tiles || group.count == 0) {
+                row += params.shape.tile_stride * params.shape.tile_rows;
+                if (row >= params.shape.tiles * params.shape.tile_rows || group.count == 0) {
                     return false;
                 }
             }
-            if (tile * params.shape.tile_rows < segment(group, params).q_len * params.shape.heads) {
+            at = index < HM_SM90_INLINE_SEGMENTS ? &group.head[index] : &params.workspace.segments[group.first + index];
+            if (row < at->q_len * params.shape.heads) {
                 return true;
             }
         }
     }
 
     /** The current one. Read its fields where they are needed: kept in registers they would be spilled. */
-    __device__ __forceinline__ const Segment &segment(const hm_sm90_group &group, const Params &params) const
-    {
-        return index < HM_SM90_INLINE_SEGMENTS ? group.head[index] : params.workspace.segments[group.first + index];
-    }
+    __device__ __forceinline__ const Segment &segment() const { return *at; }
 };
 
 /** A row of a tile: which query token and head it is, and whether there is one. */
@@ -91,9 +85,9 @@ struct QueryRow {
     bool valid;
 
     QueryRow() = default;
-    __device__ __forceinline__ QueryRow(const Params &params, const Segment &segment, int tile, int row)
+    /** @param index  in the request, (query token, head) */
+    __device__ __forceinline__ QueryRow(const Params &params, const Segment &segment, int index)
     {
-        const int index = tile * params.shape.tile_rows + row;
         const int in_request = (int)((index + 0.5f) * params.heads_inverse);
         head = index - in_request * params.shape.heads;
         hidden = segment.q_len - 1 - in_request;
@@ -133,23 +127,24 @@ __device__ __forceinline__ float convert_lse(float lse_log2, int kind)
     return kind == HM_SM90_LSE_BASE2 ? lse_log2 : lse_log2 * 0.693147180559945309f;
 }
 
-/** Row of the partial results where those of a segment's tile start. */
-__device__ __forceinline__ int64_t partial_row(const Params &params, int part, int tile)
+/** A row of the partial results of a group's slot. */
+__device__ __forceinline__ int64_t partial_row(const Params &params, int group, int part, int row)
 {
-    return ((int64_t)((int)blockIdx.y * 2 + part) * params.shape.tiles + tile) * params.shape.tile_rows;
+    return (int64_t)(group * 2 + part) * params.shape.tiles * params.shape.tile_rows + row;
 }
 
-/** The same for the CTA's own; −1 for a whole request. */
-__device__ __forceinline__ int64_t own_partial_row(const Params &params, const Segment &segment, int tile)
+/** Where those of a segment's tile start that starts at `row`; −1 for a whole request. */
+__device__ __forceinline__ int64_t own_partial_row(const Params &params, int group, const Segment &segment, int row)
 {
-    return segment.part < 0 ? -1 : partial_row(params, segment.part, tile);
+    return segment.part < 0 ? -1 : partial_row(params, group, segment.part, row);
 }
 
-/** Where a row's O goes, NULL for a row that does not exist: to the caller, or to the partial results. */
-__device__ __forceinline__ unsigned char *output_row(const Params &params, const Segment &segment, int tile, int row,
+/** Where row `row` of the tile that starts at `first` goes, NULL for a row that does not exist: to the caller, or to the
+ * partial results. */
+__device__ __forceinline__ unsigned char *output_row(const Params &params, const Segment &segment, int first, int row,
                                                      int64_t partial)
 {
-    const QueryRow query(params, segment, tile, row);
+    const QueryRow query(params, segment, first + row);
     unsigned char *const out =
         partial < 0 ? static_cast<unsigned char *>(params.out) +
                           (query.token * params.out_token_stride + query.head * params.out_head_stride) * 2
@@ -158,10 +153,10 @@ __device__ __forceinline__ unsigned char *output_row(const Params &params, const
 }
 
 /** Where its LSE goes, NULL for none: as the caller wants it, or in base 2 to the partial results. */
-__device__ __forceinline__ float *output_lse(const Params &params, const Segment &segment, int tile, int row,
+__device__ __forceinline__ float *output_lse(const Params &params, const Segment &segment, int first, int row,
                                              int64_t partial)
 {
-    const QueryRow query(params, segment, tile, row);
+    const QueryRow query(params, segment, first + row);
     float *const lse = partial < 0
                            ? params.lse + query.token * params.lse_token_stride + query.head * params.lse_head_stride
                            : params.workspace.partial_lse + partial + row;

@@ -23,6 +23,7 @@ constexpr float kUntouchedLse = 12345.0f;
 uint64_t random_state;
 const char *now_at;
 int taken[HM_SM90_MERGE_BY_CTA + 4]; /* ways to merge */
+int narrowed;                        /* batches with narrow tiles */
 
 uint32_t draw(uint32_t below)
 {
@@ -58,6 +59,7 @@ struct Batch {
     hm_sm90_shape shape{};
     bool twice = false; /* CTAs of combine for each of decode: two */
     std::vector<int32_t> kv_lens, q_lens;
+    int narrow_rows = HM_SM90_NARROW_ROWS;
     int tail = 0;                                    /* rows behind the batch */
     std::vector<int32_t> append_starts, block_table; /* of a plan; empty for a raw call */
 
@@ -125,15 +127,48 @@ struct Stretch {
 };
 using Stretches = std::vector<std::vector<Stretch>>; /* by request, in order of pages */
 
-Stretches read_segments(const Batch &b, const Space &s)
+/** How many records a group has: more than one where its CTAs have narrow tiles. */
+int records_of(const Batch &b)
+{
+    int pages = 0;
+    for (int r = 0; r < b.requests(); r++) {
+        pages += b.live(r) ? pages_of(b.kv_lens[r]) : 0;
+    }
+    const int times = b.shape.tile_rows / b.narrow_rows;
+    return pages > 0 && pages * times <= b.shape.groups ? times : 1;
+}
+
+/** The groups' work, one record each. The others of a group differ from it in where their tiles start. */
+std::vector<hm_sm90_group> read_groups(const Batch &b, const Space &s)
+{
+    const int records = records_of(b), rows = b.shape.tile_rows / records;
+    std::vector<hm_sm90_group> groups;
+    for (int i = 0; i < b.shape.groups; i++) {
+        hm_sm90_group record = s.groups[i];
+        REQUIRE(record.rows == rows && record.row == i % records * b.shape.tile_stride * rows);
+        if (i / records >= b.shape.groups / records) {
+            REQUIRE(record.count == 0); /* CTAs that are left over */
+            continue;
+        }
+        REQUIRE(record.group == i / records);
+        record.row = 0;
+        if (i % records == 0) {
+            groups.push_back(record);
+        }
+        REQUIRE(std::memcmp(&groups.back(), &record, sizeof record) == 0);
+    }
+    return groups;
+}
+
+Stretches read_segments(const Batch &b, const Space &s, const std::vector<hm_sm90_group> &groups)
 {
     Stretches found(b.requests());
     std::vector<int> starts(b.requests() + 1, 0);
     for (int r = 0; r < b.requests(); r++) {
         starts[r + 1] = starts[r] + b.q_lens[r];
     }
-    for (int g = 0; g < b.shape.groups; g++) {
-        const hm_sm90_group &group = s.groups[g];
+    for (int g = 0; g < int(groups.size()); g++) {
+        const hm_sm90_group &group = groups[size_t(g)];
         int slots[2] = { 0, 0 };
         REQUIRE(group.count >= 0 && group.first >= 0 && group.first + group.count <= int(s.segments.size()));
         for (int i = 0; i < group.count; i++) {
@@ -159,10 +194,10 @@ Stretches read_segments(const Batch &b, const Space &s)
 }
 
 /** What a group's CTAs are told of the page that they load first. */
-void check_early_pages(const Batch &b, const Space &s)
+void check_early_pages(const Batch &b, const Space &s, const std::vector<hm_sm90_group> &groups)
 {
-    const auto busy = std::count_if(s.groups.begin(), s.groups.end(), [](auto &group) { return group.count > 0; });
-    for (const hm_sm90_group &group : s.groups) {
+    const auto busy = std::count_if(groups.begin(), groups.end(), [](auto &group) { return group.count > 0; });
+    for (const hm_sm90_group &group : groups) {
         if (group.count == 0) {
             continue;
         }
@@ -171,7 +206,7 @@ void check_early_pages(const Batch &b, const Space &s)
         const int at = segment.request * b.table_stride() + segment.page_begin;
         REQUIRE(group.early_page == (known ? b.block_table[size_t(at)] : -1));
         REQUIRE(group.early_rows == b.rows(segment.request));
-        REQUIRE(group.early_whole == (busy * 2 <= b.shape.groups));
+        REQUIRE(group.early_whole == (busy * 2 <= int(groups.size())));
     }
 }
 
@@ -291,15 +326,18 @@ int play(const Batch &b)
     schedule.block_table = b.block_table.empty() ? nullptr : b.block_table.data();
     schedule.table_stride = uint64_t(b.table_stride());
     schedule.merge_grid = b.merge_grid();
+    schedule.narrow_rows = b.narrow_rows;
     schedule.shape = b.shape;
     schedule.workspace = s.addresses;
     schedule_on_host(schedule);
     REQUIRE(s.header.error == 0 && s.header.count == count);
     REQUIRE(s.header.merge_ctas >= 1 && s.header.merge_ctas <= b.merge_grid());
-    const Stretches found = read_segments(b, s);
+    const std::vector<hm_sm90_group> groups = read_groups(b, s);
+    const Stretches found = read_segments(b, s, groups);
     const int cut = check_stretches(b, s, found);
-    check_early_pages(b, s);
+    check_early_pages(b, s, groups);
     taken[s.header.merge_way] += cut > 0;
+    narrowed += records_of(b) > 1;
     make_parts(b, s, found);
 
     int tokens = b.tail;
@@ -363,6 +401,7 @@ Batch draw_batch()
     Batch b(units[draw(5)], heads[draw(8)], tiles[draw(3)], max_batch, max_q, max_kv);
     const int kind = int(draw(4)), requests = int(draw(uint32_t(max_batch) + 1));
     b.twice = draw(2);
+    b.narrow_rows = draw(2) ? int(HM_SM90_NARROW_ROWS) : b.shape.tile_rows;
     b.tail = int(draw(3));
     for (int r = 0; r < requests; r++) {
         b.kv_lens.push_back(length(kind, max_kv));
@@ -427,8 +466,9 @@ int main(int argc, char **argv)
     for (int times : taken) {
         std::printf(" %d", times);
     }
-    std::printf("\n");
+    std::printf(", %d with narrow tiles\n", narrowed);
     now_at = "at the end";
+    REQUIRE(narrowed > 0);
     for (int times : taken) {
         REQUIRE(times > 0);
     }

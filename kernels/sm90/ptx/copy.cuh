@@ -64,6 +64,21 @@ __device__ __forceinline__ uint4 load_global(const uint4 *address, bool there)
     return words;
 }
 
+/** A word from global memory; 0, and nothing is read, without `there`. */
+__device__ __forceinline__ int32_t load_global(const int32_t *address, bool there)
+{
+    int32_t value = 0;
+    asm volatile("{\n"
+                 ".reg .pred p;\n"
+                 "setp.ne.u32 p, %2, 0;\n"
+                 "@p ld.global.b32 %0, [%1];\n"
+                 "}"
+                 : "+r"(value)
+                 : "l"(address), "r"((int)there)
+                 : "memory");
+    return value;
+}
+
 /** A float from global memory; `otherwise`, and nothing is read, without `there`. */
 __device__ __forceinline__ float load_global(const float *address, bool there, float otherwise)
 {
