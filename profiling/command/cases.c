@@ -294,6 +294,38 @@ static void add_long(shape_list *list, bool full)
     }
 }
 
+/** Steps of a few pages in plans for many: tiles may be narrower than the plan's rows ask for. */
+static void add_short(shape_list *list, bool full)
+{
+    static const uint32_t heads[] = { 17, 20, 32, 33, 48, 64, 65, 96, 128, 256 };
+    for (unsigned i = 0; i < sizeof(heads) / sizeof(heads[0]); ++i) {
+        for (unsigned raw = 0; raw < 2; ++raw) {
+            shape *s = case_add(list, "short", raw ? case_raw : case_pool_decode, "short-%s-h%u", raw ? "raw" : "pool",
+                                (unsigned)heads[i]);
+            s->dtype = i % 3 == 0 ? HOPMLA_DTYPE_FP16 : HOPMLA_DTYPE_BF16;
+            s->nope = i % 4 == 1;
+            s->heads = heads[i];
+            s->layers = raw ? 1 : 2;
+            s->batch = 3;
+            s->kv[0] = 1 + i;
+            s->kv[1] = 65;
+            s->kv[2] = 130;
+            s->q[1] = i % 2;
+            s->q[2] = heads[i] <= 128 ? 2 : 1;
+            s->max_kv = 131072;
+        }
+    }
+    for (unsigned i = 0; i < 4; ++i) {
+        static const uint32_t graph_heads[] = { 20, 32, 64, 128 };
+        shape *s = case_add(list, "short", case_graph, "short-graph-h%u", (unsigned)graph_heads[i]);
+        s->heads = graph_heads[i];
+        s->batch = 3;
+        s->q[0] = 1 + i % 2;
+        s->rounds = full ? 200 : 25;
+        s->max_kv = 131072;
+    }
+}
+
 /** Shapes by chance; they depend on the seed and their number alone, so that each can be run again. */
 static void add_random(shape_list *list, uint64_t seed, bool full)
 {
@@ -430,6 +462,7 @@ void cases_list(shape_list *list, uint64_t seed, bool full)
     add_raw(list);
     add_play(list, full);
     add_long(list, full);
+    add_short(list, full);
     add_random(list, seed, full);
     add_nope(list, full);
 }

@@ -142,7 +142,8 @@ void case_graph(check *c)
     const shape *s = c->shape;
     uint32_t batch = s->batch + s->more_batch, max_q = s->q[0], none = 0;
     world w;
-    world_make(&w, c, 2 * batch * (MOST / HOPMLA_PAGE_TOKENS + 2), MOST, batch * max_q, 4 * 160);
+    world_make(&w, c, 2 * batch * (MOST / HOPMLA_PAGE_TOKENS + 2), s->max_kv > 0 ? s->max_kv : MOST, batch * max_q,
+               4 * 160);
     world_capture(&w);
     world_step(&w, &none, &none, &none, 0);
     for (uint32_t round = 0; round < s->rounds; ++round) {
