@@ -115,17 +115,19 @@ hopmla_status hm_sm90_bind(hm_device *device, const hm_kv *kv, hm_binding *bindi
 static hm_sm90_shape shape_of(const hm_device *device, const hm_envelope *envelope)
 {
     const uint64_t rows = (uint64_t)envelope->heads * envelope->max_q_tokens;
-    const uint64_t pages = pages_of(envelope);
     const uint32_t units = units_of(device, envelope);
+    const uint32_t tile_rows = tile_of(device, envelope)->rows;
+    /* A page for each, or with narrow tiles one for two or four. */
+    const uint64_t most_groups = pages_of(envelope) * (tile_rows / HM_SM90_NARROW_ROWS);
     hm_sm90_shape shape = { 0 };
 
     shape.heads = (int32_t)envelope->heads;
-    shape.tile_rows = (int32_t)tile_of(device, envelope)->rows;
-    shape.tiles = (int32_t)((rows + (uint32_t)shape.tile_rows - 1) / (uint32_t)shape.tile_rows);
+    shape.tile_rows = (int32_t)tile_rows;
+    shape.tiles = (int32_t)((rows + tile_rows - 1) / tile_rows);
     shape.tile_stride = (int32_t)smaller((uint32_t)shape.tiles, units);
     shape.groups = (int32_t)(units / (uint32_t)shape.tile_stride);
-    if ((uint64_t)shape.groups > pages) {
-        shape.groups = (int32_t)pages;
+    if ((uint64_t)shape.groups > most_groups) {
+        shape.groups = (int32_t)most_groups;
     }
     shape.max_batch = (int32_t)envelope->max_batch;
     shape.max_q = (int32_t)envelope->max_q_tokens;

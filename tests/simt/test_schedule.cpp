@@ -69,7 +69,8 @@ struct Batch {
         shape.tile_rows = tile_rows;
         shape.tiles = (heads * max_q + tile_rows - 1) / tile_rows;
         shape.tile_stride = std::min(shape.tiles, units);
-        shape.groups = std::min(units / shape.tile_stride, pages_of(max_kv) * max_batch);
+        shape.groups =
+            std::min(units / shape.tile_stride, pages_of(max_kv) * max_batch * (tile_rows / HM_SM90_NARROW_ROWS));
         shape.max_batch = max_batch;
         shape.max_q = max_q;
         shape.max_kv = max_kv;
