@@ -71,7 +71,8 @@ __device__ __forceinline__ void merge_by_ctas(SharedMerge &shared, const Params 
     leave_unless_empties(header, params);
 }
 
-/** Merges all splits the way that the schedule has settled on. Waits for the kernel before. */
+/** Merges all splits the way that the schedule has settled on. Who has an item waits for the kernel before, and somebody
+ * always has one: a grid in which nobody waited could end before the decode, and the next kernel start. */
 template <typename Element>
 __device__ __forceinline__ void merge_splits(SharedMerge &shared, const Params &params, const hm_sm90_header &header,
                                              int cta)

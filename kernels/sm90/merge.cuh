@@ -147,7 +147,8 @@ template <typename Element, int Chunks> struct PartSum {
     }
 };
 
-/** A warp merges Chunks · 256 columns of Rows rows: Parts reads of each are under way at one time. */
+/** A warp merges Chunks · 256 columns of Rows rows: Parts reads of each are under way at one time. It waits for the kernel
+ * before even if none of them exists. */
 template <typename Element, int Rows, int Chunks, int Parts> struct WarpMerge {
     __device__ __forceinline__ static void run(const Params &params, Predecessor &predecessor,
                                                const MergeRow (&rows)[Rows], int column)
@@ -159,8 +160,9 @@ template <typename Element, int Rows, int Chunks, int Parts> struct WarpMerge {
         for (int r = 0; r < Rows; r++) {
             most = max(most, rows[r].parts);
         }
+        int first = 0;
 #pragma unroll 1
-        for (int first = 0; first < most; first += Parts) {
+        do {
             PartRead<Chunks> at[Rows][Parts];
 #pragma unroll
             for (int r = 0; r < Rows; r++) {
@@ -183,7 +185,8 @@ template <typename Element, int Rows, int Chunks, int Parts> struct WarpMerge {
             for (int r = 0; r < Rows; r++) {
                 sums[r].add(lse[r], words[r]);
             }
-        }
+            first += Parts;
+        } while (first < most);
 #pragma unroll
         for (int r = 0; r < Rows; r++) {
             if (rows[r].parts > 0) {
