@@ -193,6 +193,21 @@ static void add_padding(shape_list *list)
         s->more_batch = more[i][0];
         s->more_rows = more[i][1];
     }
+    /* So few that tiles stay as wide as the rows ask for. */
+    for (unsigned i = 0; i < 8; ++i) {
+        static const uint32_t heads[] = { 17, 20, 31, 32 };
+        bool raw = i % 2 == 1;
+        shape *s = case_add(list, "units", raw ? case_raw : case_pool_decode, "units-7-%s-h%u-%u", raw ? "raw" : "pool",
+                            (unsigned)heads[i / 2], i);
+        set_edges(s, 1);
+        s->heads = heads[i / 2];
+        s->dtype = i / 2 % 2 == 0 ? HOPMLA_DTYPE_FP16 : HOPMLA_DTYPE_BF16;
+        s->nope = i >= 4;
+        s->layers = raw ? 1 : 2;
+        s->strided = raw;
+        s->outlier = i == 4;
+        s->max_units = 7;
+    }
     static const uint32_t units[] = { 1, 2, 7, 50 };
     for (unsigned i = 0; i < 4; ++i) {
         shape *s = case_add(list, "units", case_pool_decode, "units-%u", (unsigned)units[i]);
@@ -311,7 +326,7 @@ static void add_short(shape_list *list, bool full)
             s->kv[1] = 65;
             s->kv[2] = 130;
             s->q[1] = i % 2;
-            s->q[2] = heads[i] <= 128 ? 2 : 1;
+            s->q[2] = heads[i] > 32 && heads[i] <= 128 ? 2 : 1;
             s->max_kv = 131072;
         }
     }
