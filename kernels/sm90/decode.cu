@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /** @file
- * The decode kernel: persistent CTAs of three warpgroups, each CTA with a tile of 64 query rows, follow the schedule in
- * the workspace. README.md explains how the warpgroups play together. */
+ * The decode kernel: persistent CTAs of three warpgroups, each CTA with a tile of 64 query rows, or of 16 in short steps,
+ * follow the schedule in the workspace. README.md explains how the warpgroups play together. */
 
 #include "ptx/grid.cuh"
 #include "tile_scores.cuh"

@@ -69,14 +69,15 @@ typedef struct hm_sm90_segment {
     int32_t fresh_page; /* first page that an append of the step may write; INT32_MAX: none */
 } hm_sm90_segment;
 
-/** The work of one group. Its first segments stand here too, so that a CTA needs one read to start. */
+/** The work of the CTAs with one blockIdx.y: a group's, or with narrow tiles a half or a quarter of one. Its first segments
+ * stand here too, so that a CTA needs one read to start. */
 typedef struct hm_sm90_group {
     int32_t first; /* of `segments` */
     int32_t count;
     int32_t early_page;  /* id of the first segment's first page; -1: not known, or an append of the step touches it */
     int32_t early_rows;  /* (query token, head) of the first segment */
     int32_t early_whole; /* at most half of the groups have work: the page need not be asked for in halves */
-    int32_t group;       /* in the order of the line; of narrow tiles several records have the same */
+    int32_t group;       /* whose partial results these are; with narrow tiles several records have the same */
     int32_t rows;        /* of a tile */
     int32_t row;         /* where the tile of the record's first CTA starts */
     hm_sm90_segment head[HM_SM90_INLINE_SEGMENTS];
@@ -129,8 +130,9 @@ typedef struct hm_sm90_workspace {
 /** How CTAs divide the work, from the envelope and the device alone. */
 typedef struct hm_sm90_shape {
     int32_t heads;
-    int32_t tiles;       /* of the largest request */
-    int32_t tile_stride; /* CTAs of a group: CTA (c, group) of the grid has tiles c + i·tile_stride */
+    int32_t tiles; /* of the largest request */
+    int32_t
+        tile_stride; /* CTAs of a group: CTA (c, group) of the grid has tiles c + i·tile_stride, unless they are narrow */
     int32_t groups;
     int32_t tile_rows; /* 16, 32 or 64 */
     int32_t max_batch;

@@ -238,8 +238,8 @@ extern "C" __global__ void __launch_bounds__(kThreads, 1)
     write_groups(shared, params, shape, live, counts.busy);
     write_splits(shared, params, live, counts.starts);
     __syncthreads();
-    /* Where most groups have nothing to do, or tiles are narrow, combine stays on half of the processors: the next decode
-     * starts on others. */
+    /* Where most groups have nothing to do, or tiles are narrow, no more CTAs of combine work than of decode, of a grid that
+     * may be twice as large: the next decode starts on the other processors. */
     const bool busy = counts.busy * 2 > shape.groups && shape.tile_rows == params.shape.tile_rows;
     const int ctas = busy ? params.merge_grid : shape.groups * shape.tile_stride;
     time_ways(shared, counts.starts, ctas);

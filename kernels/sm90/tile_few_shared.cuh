@@ -11,7 +11,7 @@ constexpr int kFewSlots = 2;
 constexpr int kFewConsumers = 2 * kWarpgroup;
 constexpr int kFewStagedRow = HM_SM90_ROW_BYTES + 16; /* eight rows start in different banks */
 
-/** What does not depend on N. */
+/** What has the same place whatever N is, so that loader and start need not know it. */
 struct __align__(1024) FewCommon
 {
     PageSlot pages[kFewSlots];

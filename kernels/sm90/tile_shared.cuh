@@ -21,15 +21,15 @@ struct __align__(16) PageNotes
 
 /** Walks the pages of a CTA's work ahead of their use. Touched by one thread. */
 struct PageCursor {
-    const Segment *segment;
-    const int32_t *entry; /* next entry of the block table */
-    int32_t left;         /* pages left in the segment */
-    int32_t row;          /* where the tile starts */
-    int32_t index;        /* of the segment in the group's list */
-    int8_t lend_in;       /* the slot of the page so many further on is lent to its segment's Q; 0: of none yet known */
-    bool lent;            /* that of the page read last is */
-    bool unasked;         /* the first Q of all does not ask for its slot */
-    uint8_t turn;         /* which query_free said that the slot lent last is free */
+    const Segment *segment; /* the one that `left` counts */
+    const int32_t *entry;   /* next entry of the block table */
+    int32_t left;           /* pages left in the segment */
+    int32_t row;            /* where the tile starts */
+    int32_t index;          /* of the segment in the group's list */
+    int8_t lend_in; /* the slot of the page so many further on is lent to its segment's Q; 0: of none yet known */
+    bool lent;      /* that of the page read last is */
+    bool unasked;   /* the first Q of all does not ask for its slot */
+    uint8_t turn;   /* which query_free said that the slot lent last is free */
 };
 
 /* Each half of a page's latent part has a barrier of its own, since the warpgroup that consumes it refills it. Once the

@@ -3,7 +3,7 @@
 #define HM_SM90_TILE_WORK_CUH
 
 /** @file
- * What a CTA works on: the one place of the decode kernel that knows how the schedule is laid out. */
+ * What a CTA works on: with tile_start.cuh, the place of the decode kernels that knows how the schedule is laid out. */
 
 #include <math.h>
 #include <stddef.h>
@@ -24,7 +24,15 @@ __device__ __forceinline__ int page_count(const Segment &segment)
 struct WorkHead {
     int32_t first, count, early_page, early_rows, early_whole, group, rows, row;
 };
-static_assert(offsetof(hm_sm90_group, row) == offsetof(WorkHead, row), "the same as in hm_sm90_group");
+static_assert(offsetof(hm_sm90_group, head) == sizeof(WorkHead) && offsetof(hm_sm90_group, first) == 0 &&
+                  offsetof(hm_sm90_group, count) == offsetof(WorkHead, count) &&
+                  offsetof(hm_sm90_group, early_page) == offsetof(WorkHead, early_page) &&
+                  offsetof(hm_sm90_group, early_rows) == offsetof(WorkHead, early_rows) &&
+                  offsetof(hm_sm90_group, early_whole) == offsetof(WorkHead, early_whole) &&
+                  offsetof(hm_sm90_group, group) == offsetof(WorkHead, group) &&
+                  offsetof(hm_sm90_group, rows) == offsetof(WorkHead, rows) &&
+                  offsetof(hm_sm90_group, row) == offsetof(WorkHead, row),
+              "the same as in hm_sm90_group");
 
 /** Where the CTA's first tile starts. @param work  hm_sm90_group or WorkHead */
 template <typename Work> __device__ __forceinline__ int first_row(const Work &work)
