@@ -313,6 +313,38 @@ void check_output(const Batch &b, const Space &s, const Stretches &found, const 
     REQUIRE(at == o.lse.size());
 }
 
+/** Every row of every stretch is in one CTA's tile, which knows where combine looks for it. */
+void check_work(const Batch &b, const Space &s, const Stretches &found)
+{
+    hm_sm90_decode_params decode{};
+    decode.early = !b.append_starts.empty();
+    decode.shape = b.shape;
+    decode.workspace = s.addresses;
+    std::map<std::pair<int, int>, std::vector<int>> times; /* by request and first page: of each row */
+    for (const Visit &visit : work_on_host(decode)) {
+        const auto &stretches = found[size_t(visit.request)];
+        const auto stretch = std::find_if(stretches.begin(), stretches.end(),
+                                          [&](const Stretch &x) { return x.begin == visit.page_begin; });
+        REQUIRE(stretch != stretches.end());
+        REQUIRE(visit.partial == (stretch->part < 0 ? -1 : b.partial_row(stretch->group, stretch->part, visit.row)));
+        REQUIRE(visit.early_page < 0 ||
+                visit.early_page == b.block_table[size_t(visit.request * b.table_stride() + visit.page_begin)]);
+        auto &rows = times[{ visit.request, visit.page_begin }];
+        rows.resize(size_t(b.rows(visit.request)), 0);
+        for (int row = visit.row; row < visit.row + visit.rows && row < b.rows(visit.request); row++) {
+            rows[size_t(row)]++;
+        }
+    }
+    size_t all = 0;
+    for (const auto &stretches : found) {
+        all += stretches.size();
+    }
+    REQUIRE(times.size() == all);
+    for (const auto &stretch : times) {
+        REQUIRE(std::all_of(stretch.second.begin(), stretch.second.end(), [](int n) { return n == 1; }));
+    }
+}
+
 /** Merges what was split. @param held  query tokens that out has rows for: the others are to be left alone */
 void merge(const Batch &b, const Space &s, const Stretches &found, int held)
 {
@@ -360,6 +392,7 @@ int play(const Batch &b)
     const Stretches found = read_segments(b, s, groups);
     const int cut = check_stretches(b, s, found);
     check_early_pages(b, s, groups);
+    check_work(b, s, found);
     taken[s.header.merge_way] += cut > 0;
     narrowed += records_of(b) > 1;
     make_parts(b, s, found);
