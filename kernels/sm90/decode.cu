@@ -17,9 +17,13 @@ constexpr int kNarrowLoaderRegisters = 136;
 static_assert(2 * kScoreRegisters + kNarrowLoaderRegisters <= 3 * 168,
               "of consumers of narrow tiles, and their loader");
 
-/** Sets the barriers up. One thread, before any other touches them. */
-__device__ __forceinline__ void init_barriers(SharedMemory &shared)
+/** Sets the barriers up, and has the maps brought. The thread that asks for the first page, before any other touches
+ * them. */
+template <bool Rope> __device__ __forceinline__ void start_cta(SharedMemory &shared, const CacheMaps &maps)
 {
+    if (threadIdx.x != 0) {
+        return;
+    }
     for (int slot = 0; slot < kSlots; slot++) {
         mbarrier_init(shared_address(&shared.latent_full[0][slot]), 1);
         mbarrier_init(shared_address(&shared.latent_full[1][slot]), 1);
@@ -34,14 +38,7 @@ __device__ __forceinline__ void init_barriers(SharedMemory &shared)
     mbarrier_init(shared_address(&shared.query_free[1]), 2 * kWarpgroup);
     mbarrier_init(shared_address(&shared.query_sent), kWarpgroup);
     mbarrier_fence_init();
-}
-
-template <bool Rope> __device__ __forceinline__ void start_cta(SharedMemory &shared, const CacheMaps &maps)
-{
-    if (threadIdx.x == 0) {
-        init_barriers(shared);
-        prefetch_maps<Rope>(maps);
-    }
+    prefetch_maps<Rope>(maps);
 }
 
 template <typename Element, bool Rope>

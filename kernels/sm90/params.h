@@ -130,9 +130,8 @@ typedef struct hm_sm90_workspace {
 /** How CTAs divide the work, from the envelope and the device alone. */
 typedef struct hm_sm90_shape {
     int32_t heads;
-    int32_t tiles; /* of the largest request */
-    int32_t
-        tile_stride; /* CTAs of a group: CTA (c, group) of the grid has tiles c + i·tile_stride, unless they are narrow */
+    int32_t tiles;       /* of the largest request */
+    int32_t tile_stride; /* CTAs of a group: CTA (c, group) has tiles c + i·tile_stride, unless they are narrow */
     int32_t groups;
     int32_t tile_rows; /* 16, 32 or 64 */
     int32_t max_batch;
