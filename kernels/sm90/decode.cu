@@ -46,7 +46,7 @@ __device__ __forceinline__ void run_cta(SharedMemory &shared, const CacheMaps &m
                                         const WorkRead &read)
 {
     if (threadIdx.x == 0) {
-        load_early_half(shared, params, maps, read.head);
+        load_early_half(shared, params, maps, read.start);
     }
     share_work(shared.work, read);
     const int warpgroup = threadIdx.x / kWarpgroup;
@@ -68,7 +68,7 @@ __device__ __forceinline__ void decode(const CacheMaps &maps, const Params &para
     release_early(params);
     start_cta<Rope>(shared, maps);
     const WorkRead read(params, true);
-    if (uniform(read.head.rows) == kTileRows) {
+    if (uniform(read.start.rows) == kTileRows) {
         run_cta<Element, Rope>(shared, maps, params, read);
         exit_thread();
     }

@@ -69,9 +69,8 @@ typedef struct hm_sm90_segment {
     int32_t fresh_page; /* first page that an append of the step may write; INT32_MAX: none */
 } hm_sm90_segment;
 
-/** The work of the CTAs with one blockIdx.y: a group's, or with narrow tiles a half or a quarter of one. Its first segments
- * stand here too, so that a CTA needs one read to start. */
-typedef struct hm_sm90_group {
+/** What the CTAs with one blockIdx.y have to do: a group's work, or with narrow tiles a half or a quarter of it. */
+typedef struct hm_sm90_start {
     int32_t first; /* of `segments` */
     int32_t count;
     int32_t early_page;  /* id of the first segment's first page; -1: not known, or an append of the step touches it */
@@ -80,6 +79,11 @@ typedef struct hm_sm90_group {
     int32_t group;       /* whose partial results these are; with narrow tiles several records have the same */
     int32_t rows;        /* of a tile */
     int32_t row;         /* where the tile of the record's first CTA starts */
+} hm_sm90_start;
+
+/** The same with the first segments, so that a CTA needs one read to start. */
+typedef struct hm_sm90_group {
+    hm_sm90_start start;
     hm_sm90_segment head[HM_SM90_INLINE_SEGMENTS];
 } hm_sm90_group;
 
@@ -181,6 +185,7 @@ typedef struct hm_sm90_decode_params {
 } hm_sm90_decode_params;
 
 HM_STATIC_ASSERT(sizeof(hm_sm90_segment) == 32, "read as two 16-byte words");
+HM_STATIC_ASSERT(sizeof(hm_sm90_start) == 32, "read as two 16-byte words");
 HM_STATIC_ASSERT(sizeof(hm_sm90_group) == 256, "read by 64 threads, one word each");
 HM_STATIC_ASSERT(sizeof(hm_sm90_split) == 16, "read as one 16-byte word");
 HM_STATIC_ASSERT(sizeof(hm_sm90_header) == 32, "read as two 16-byte words");

@@ -68,9 +68,9 @@ __device__ __forceinline__ void write_segment(const Shared &shared, const hm_sm9
     for (int record = group * records; record < (group + 1) * records; record++) {
         hm_sm90_group &own = workspace.groups[record];
         if (i == 0) {
-            own.early_page = page;
-            own.early_rows = segment.q_len * shape.heads;
-            own.early_whole = busy * 2 <= shape.groups;
+            own.start.early_page = page;
+            own.start.early_rows = segment.q_len * shape.heads;
+            own.start.early_whole = busy * 2 <= shape.groups;
         }
         if (i < HM_SM90_INLINE_SEGMENTS) {
             store_segment(&own.head[i], segment);
@@ -89,11 +89,11 @@ __device__ __forceinline__ void write_groups(const Shared &shared, const hm_sm90
     const int record = threadIdx.x, records = params.shape.tile_rows / shape.tile_rows, group = record / records;
     if (record < params.shape.groups) {
         hm_sm90_group &own = params.workspace.groups[record];
-        own.first = group < shape.groups ? shared.first[group] : 0;
-        own.count = group < shape.groups ? shared.first[group + 1] - shared.first[group] : 0;
-        own.group = group;
-        own.rows = shape.tile_rows;
-        own.row = record % records * params.shape.tile_stride * shape.tile_rows;
+        own.start.first = group < shape.groups ? shared.first[group] : 0;
+        own.start.count = group < shape.groups ? shared.first[group + 1] - shared.first[group] : 0;
+        own.start.group = group;
+        own.start.rows = shape.tile_rows;
+        own.start.row = record % records * params.shape.tile_stride * shape.tile_rows;
     }
 }
 

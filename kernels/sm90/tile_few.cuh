@@ -139,7 +139,7 @@ template <typename Element, int N, bool Rope> struct FewTile : FewSoftmax<Elemen
 
     __device__ __forceinline__ void run()
     {
-        WorkIterator work(first_row(shared.work));
+        WorkIterator work(first_row(shared.work.start));
         Ring<kFewSlots> ring;
         bool more = work.next(shared.work, params);
         if (more) {
@@ -159,7 +159,7 @@ template <typename Element, int N, bool Rope> struct FewTile : FewSoftmax<Elemen
             const int masked_page =
                 (segment.kv_len - max(QueryRow(params, segment, current.row).hidden, 0)) / kPageTokens;
             this->start();
-            const int64_t partial = own_partial_row(params, shared.work.group, segment, current.row);
+            const int64_t partial = own_partial_row(params, shared.work.start.group, segment, current.row);
             const FewTarget target(params, segment, current.row, lane % N, partial);
             copy_wait();
             fence_async_proxy();

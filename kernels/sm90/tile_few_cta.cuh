@@ -38,7 +38,7 @@ template <typename Element, int N, bool Rope>
 __device__ __forceinline__ void run_few_consumers(FewCommon &shared, const Params &params)
 {
     if constexpr (N != HM_SM90_NARROW_ROWS) {
-        if (uniform(shared.work.rows) == HM_SM90_NARROW_ROWS) {
+        if (uniform(shared.work.start.rows) == HM_SM90_NARROW_ROWS) {
             FewTile<Element, HM_SM90_NARROW_ROWS, Rope>(static_cast<FewShared<HM_SM90_NARROW_ROWS> &>(shared), params)
                 .run();
             exit_thread();
@@ -53,7 +53,7 @@ __device__ __forceinline__ void run_few_cta(FewCommon &shared, const CacheMaps &
                                             const WorkRead &read)
 {
     if (threadIdx.x == kFewConsumers) {
-        load_early_page<Rope>(shared, params, maps, read.head);
+        load_early_page<Rope>(shared, params, maps, read.start);
     }
     share_work(shared.work, read);
     if (threadIdx.x >= kFewConsumers) {

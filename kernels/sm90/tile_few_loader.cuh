@@ -71,9 +71,9 @@ __device__ __forceinline__ void load_second_half(PageSlot &slot, uint32_t full, 
 /** Asks for the first page, or its first half, before the CTA's work is there for all to read. One thread. */
 template <bool Rope>
 __device__ __forceinline__ void load_early_page(FewCommon &shared, const Params &params, const CacheMaps &maps,
-                                                const WorkHead &head)
+                                                const hm_sm90_start &start)
 {
-    const EarlyPage early(head, params);
+    const EarlyPage early(start, params);
     if (!early.known) {
         return;
     }
@@ -107,9 +107,9 @@ __device__ __forceinline__ void run_few_loader(FewCommon &shared, const Params &
 {
     const int lane = threadIdx.x & 31;
     const uint32_t half_full = shared_address(&shared.half_full);
-    const EarlyPage early(shared.work, params);
+    const EarlyPage early(shared.work.start, params);
     bool waited = !params.early;
-    WorkIterator work(first_row(shared.work));
+    WorkIterator work(first_row(shared.work.start));
     Ring<kFewSlots> ring;
     int loaded = 0;
     uint32_t halves = 0; /* that came alone */

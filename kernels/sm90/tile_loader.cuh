@@ -37,9 +37,9 @@ __device__ __forceinline__ int first_lent_slot(const Segment &segment)
 /** Asks for the left half of the first page before the CTA's work is there for all to read. The whole page would be in the
  * way of Q. */
 __device__ __forceinline__ void load_early_half(SharedMemory &shared, const Params &params, const CacheMaps &maps,
-                                                const WorkHead &head)
+                                                const hm_sm90_start &start)
 {
-    const EarlyPage early(head, params);
+    const EarlyPage early(start, params);
     if (early.known) {
         load_half(shared, maps, 0, 0, page_coordinate(params, early.page, true));
     }
@@ -105,7 +105,7 @@ template <bool Rope> struct Loader {
         if (!params.early || segment.page_begin >= segment.fresh_page) {
             return 0;
         }
-        if (half == 1 || !EarlyPage(shared.work, params).known) {
+        if (half == 1 || !EarlyPage(shared.work.start, params).known) {
             load_latent(shared, params, maps, 0);
         }
         finish_refill(shared, params, maps, 0, 0, true, kWarpgroup);

@@ -28,10 +28,10 @@ template <bool Rope> __device__ __forceinline__ void prefetch_maps(const CacheMa
 
 /** What a thread reads of the group's work, in one round. */
 struct WorkRead {
-    WorkHead head; /* of a thread that needs it */
-    int32_t word;  /* one for each of the first threads */
+    hm_sm90_start start; /* of a thread that needs it */
+    int32_t word;        /* one for each of the first threads */
 
-    __device__ __forceinline__ WorkRead(const Params &params, bool needs_head)
+    __device__ __forceinline__ WorkRead(const Params &params, bool needs_start)
     {
         if (!params.early) {
             grid_wait_for_predecessor();
@@ -40,9 +40,9 @@ struct WorkRead {
         const hm_sm90_group *const group = params.workspace.groups + blockIdx.y;
         const int32_t *const words = reinterpret_cast<const int32_t *>(group);
         word = load_global(words + threadIdx.x, threadIdx.x < kWorkWords);
-        if (needs_head) {
+        if (needs_start) {
             const int4 low = reinterpret_cast<const int4 *>(group)[0], high = reinterpret_cast<const int4 *>(group)[1];
-            head = { low.x, low.y, low.z, low.w, high.x, high.y, high.z, high.w };
+            start = { low.x, low.y, low.z, low.w, high.x, high.y, high.z, high.w };
         }
         if (blockIdx.x == 0 && blockIdx.y == 0 && threadIdx.x == kWorkWords &&
             params.workspace.header->q_total > params.rows) {

@@ -6,7 +6,6 @@
  * What a CTA works on: with tile_start.cuh, the place of the decode kernels that knows how the schedule is laid out. */
 
 #include <math.h>
-#include <stddef.h>
 
 #include "ptx/grid.cuh"
 #include "tile_common.cuh"
@@ -20,24 +19,10 @@ __device__ __forceinline__ int page_count(const Segment &segment)
     return segment.page_end - segment.page_begin;
 }
 
-/** How a group's work starts. */
-struct WorkHead {
-    int32_t first, count, early_page, early_rows, early_whole, group, rows, row;
-};
-static_assert(offsetof(hm_sm90_group, head) == sizeof(WorkHead) && offsetof(hm_sm90_group, first) == 0 &&
-                  offsetof(hm_sm90_group, count) == offsetof(WorkHead, count) &&
-                  offsetof(hm_sm90_group, early_page) == offsetof(WorkHead, early_page) &&
-                  offsetof(hm_sm90_group, early_rows) == offsetof(WorkHead, early_rows) &&
-                  offsetof(hm_sm90_group, early_whole) == offsetof(WorkHead, early_whole) &&
-                  offsetof(hm_sm90_group, group) == offsetof(WorkHead, group) &&
-                  offsetof(hm_sm90_group, rows) == offsetof(WorkHead, rows) &&
-                  offsetof(hm_sm90_group, row) == offsetof(WorkHead, row),
-              "the same as in hm_sm90_group");
-
-/** Where the CTA's first tile starts. @param work  hm_sm90_group or WorkHead */
-template <typename Work> __device__ __forceinline__ int first_row(const Work &work)
+/** Where the CTA's first tile starts. */
+__device__ __forceinline__ int first_row(const hm_sm90_start &start)
 {
-    return work.row + (int)blockIdx.x * work.rows;
+    return start.row + (int)blockIdx.x * start.rows;
 }
 
 /** The CTA's first page, where the schedule says which it is: one that may be loaded ahead of the wait. */
@@ -46,12 +31,10 @@ struct EarlyPage {
     bool known;
     bool whole; /* at once: few CTAs load one */
 
-    /** @param group  hm_sm90_group or WorkHead */
-    template <typename Work>
-    __device__ __forceinline__ EarlyPage(const Work &group, const Params &params)
-        : page(group.early_page), whole(group.early_whole)
+    __device__ __forceinline__ EarlyPage(const hm_sm90_start &start, const Params &params)
+        : page(start.early_page), whole(start.early_whole)
     {
-        known = params.early && group.count > 0 && first_row(group) < group.early_rows && page >= 0;
+        known = params.early && start.count > 0 && first_row(start) < start.early_rows && page >= 0;
     }
 };
 
@@ -67,14 +50,15 @@ struct WorkIterator {
     __device__ __forceinline__ bool next(const hm_sm90_group &group, const Params &params)
     {
         for (;;) {
-            if (++index >= group.count) {
+            if (++index >= group.start.count) {
                 index = 0;
                 row += params.shape.tile_stride * params.shape.tile_rows;
-                if (row >= params.shape.tiles * params.shape.tile_rows || group.count == 0) {
+                if (row >= params.shape.tiles * params.shape.tile_rows || group.start.count == 0) {
                     return false;
                 }
             }
-            at = index < HM_SM90_INLINE_SEGMENTS ? &group.head[index] : &params.workspace.segments[group.first + index];
+            at = index < HM_SM90_INLINE_SEGMENTS ? &group.head[index]
+                                                 : &params.workspace.segments[group.start.first + index];
             if (row < at->q_len * params.shape.heads) {
                 return true;
             }

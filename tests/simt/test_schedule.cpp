@@ -146,13 +146,13 @@ std::vector<hm_sm90_group> read_groups(const Batch &b, const Space &s)
     std::vector<hm_sm90_group> groups;
     for (int i = 0; i < b.shape.groups; i++) {
         hm_sm90_group record = s.groups[i];
-        REQUIRE(record.rows == rows && record.row == i % records * b.shape.tile_stride * rows);
+        REQUIRE(record.start.rows == rows && record.start.row == i % records * b.shape.tile_stride * rows);
         if (i / records >= b.shape.groups / records) {
-            REQUIRE(record.count == 0); /* CTAs that are left over */
+            REQUIRE(record.start.count == 0); /* CTAs that are left over */
             continue;
         }
-        REQUIRE(record.group == i / records);
-        record.row = 0;
+        REQUIRE(record.start.group == i / records);
+        record.start.row = 0;
         if (i % records == 0) {
             groups.push_back(record);
         }
@@ -171,9 +171,10 @@ Stretches read_segments(const Batch &b, const Space &s, const std::vector<hm_sm9
     for (int g = 0; g < int(groups.size()); g++) {
         const hm_sm90_group &group = groups[size_t(g)];
         int slots[2] = { 0, 0 };
-        REQUIRE(group.count >= 0 && group.first >= 0 && group.first + group.count <= int(s.segments.size()));
-        for (int i = 0; i < group.count; i++) {
-            const hm_sm90_segment &segment = s.segments[group.first + i];
+        REQUIRE(group.start.count >= 0 && group.start.first >= 0 &&
+                group.start.first + group.start.count <= int(s.segments.size()));
+        for (int i = 0; i < group.start.count; i++) {
+            const hm_sm90_segment &segment = s.segments[group.start.first + i];
             const int r = segment.request;
             REQUIRE(i >= HM_SM90_INLINE_SEGMENTS || std::memcmp(&segment, &group.head[i], sizeof segment) == 0);
             REQUIRE(r >= 0 && r < b.requests() && b.live(r));
@@ -197,17 +198,17 @@ Stretches read_segments(const Batch &b, const Space &s, const std::vector<hm_sm9
 /** What a group's CTAs are told of the page that they load first. */
 void check_early_pages(const Batch &b, const Space &s, const std::vector<hm_sm90_group> &groups)
 {
-    const auto busy = std::count_if(groups.begin(), groups.end(), [](auto &group) { return group.count > 0; });
+    const auto busy = std::count_if(groups.begin(), groups.end(), [](auto &group) { return group.start.count > 0; });
     for (const hm_sm90_group &group : groups) {
-        if (group.count == 0) {
+        if (group.start.count == 0) {
             continue;
         }
-        const hm_sm90_segment &segment = s.segments[group.first];
+        const hm_sm90_segment &segment = s.segments[group.start.first];
         const bool known = !b.block_table.empty() && segment.page_begin < b.fresh_page(segment.request);
         const int at = segment.request * b.table_stride() + segment.page_begin;
-        REQUIRE(group.early_page == (known ? b.block_table[size_t(at)] : -1));
-        REQUIRE(group.early_rows == b.rows(segment.request));
-        REQUIRE(group.early_whole == (busy * 2 <= int(groups.size())));
+        REQUIRE(group.start.early_page == (known ? b.block_table[size_t(at)] : -1));
+        REQUIRE(group.start.early_rows == b.rows(segment.request));
+        REQUIRE(group.start.early_whole == (busy * 2 <= int(groups.size())));
     }
 }
 
