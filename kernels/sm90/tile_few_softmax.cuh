@@ -135,8 +135,8 @@ template <typename Element, int N, bool Rope> struct FewSoftmax {
         fence_async_proxy();
     }
 
-    /** Moves the references of own heads up to the page's largest scores, by whole powers of two once something was
-     * summed. */
+    /** Moves the references of own heads up to the page's largest scores, whose probabilities are 1 then: a token that
+     * outweighs all others is not rounded. */
     __device__ __forceinline__ void raise_references()
     {
         float top[kOwn * 2];
@@ -167,7 +167,7 @@ template <typename Element, int N, bool Rope> struct FewSoftmax {
             if (reference[i] == kNoReference) {
                 reference[i] = fmaxf(page_top, kNoReference);
             } else {
-                const float bits = fmaxf(ceilf(page_top - reference[i]), 0.f);
+                const float bits = fmaxf(page_top - reference[i], 0.f);
                 reference[i] += bits;
                 factor = exp2_fast(-bits);
                 sum[i] *= factor;

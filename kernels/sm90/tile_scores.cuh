@@ -11,11 +11,13 @@
 #include "tile_query.cuh"
 
 /** Online softmax of a thread's two rows. Probabilities are 2^(s·scale − reference). The reference starts at the first
- * page's maximum and later moves by whole powers of two, so that rescaling is exact; sums are of the thread's
- * columns. */
+ * page's maximum. Later it moves so that the largest probability is one that the element type has: a token that outweighs
+ * all others is not rounded. That is nearly a whole power of two; O is multiplied by the power, and `excess` is by how much
+ * what O is to be divided by exceeds the sum. Sums are of the thread's columns. */
 struct SoftmaxState {
     float reference[2] = { kNoReference, kNoReference };
     float sum[2] = { 0, 0 };
+    float excess[2] = { 0, 0 };
 };
 
 /** Scores of hidden tokens become −inf; whatever the cache holds beyond the request's end, NaN too, is dropped here. */
@@ -73,9 +75,13 @@ __device__ __forceinline__ void softmax_page(const float (&s)[32], uint32_t (&pa
                 /* Nothing was summed yet; a row that sees nothing of this page stays as it is. */
                 state.reference[upper] = fmaxf(page_top, kNoReference);
             } else {
-                bits = fmaxf(ceilf(page_top - state.reference[upper]), 0.f);
-                state.reference[upper] += bits;
-                state.sum[upper] *= exp2_fast(-bits);
+                const float before = state.reference[upper];
+                bits = fmaxf(ceilf(page_top - before), 0.f);
+                const float largest = Element::round(exp2_fast(page_top - before - bits));
+                state.reference[upper] = bits > 0 ? page_top - log2_fast(largest) : before;
+                const float power = exp2_fast(-bits), factor = exp2_fast(before - state.reference[upper]);
+                state.excess[upper] = state.excess[upper] * power + state.sum[upper] * (power - factor);
+                state.sum[upper] *= factor;
             }
             if ((thread_index() & 3) == 0) {
                 notes.rescale[accumulator_row() + upper * 8] = (int8_t)-fminf(bits, 126.f);
@@ -182,8 +188,9 @@ __device__ __forceinline__ void hand_over_sums(SoftmaxState &state, SharedMemory
 #pragma unroll
     for (int upper = 0; upper < 2; upper++) {
         state.sum[upper] = quad_sum(state.sum[upper]);
+        const float excess = quad_sum(state.excess[upper]);
         if ((thread_index() & 3) == 0) {
-            shared.row_sum[accumulator_row() + upper * 8] = state.sum[upper];
+            shared.row_sum[accumulator_row() + upper * 8] = state.sum[upper] + excess;
         }
     }
     mbarrier_arrive(shared_address(&shared.sums_ready));

@@ -180,6 +180,14 @@ static void add_logits(shape_list *list)
             s->outlier = i >= 2;
         }
     }
+    for (unsigned i = 0; i < 3; ++i) {
+        static const uint32_t heads[] = { 16, 32, 64 };
+        shape *s = case_add(list, "logits", case_pool_decode, "logits-outlier-late-h%u", (unsigned)heads[i]);
+        s->heads = heads[i];
+        s->kv[0] = 4001; /* a group has many pages, and sees the outlier after others */
+        s->max_units = 4;
+        s->outlier = true;
+    }
 }
 
 static void add_padding(shape_list *list)

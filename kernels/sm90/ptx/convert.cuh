@@ -15,6 +15,7 @@ struct Bf16 {
         asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(high), "f"(low));
         return pair;
     }
+    static __device__ __forceinline__ float round(float value) { return unpack(pack(value, value)).x; }
     static __device__ __forceinline__ float2 unpack(uint32_t pair)
     {
         return make_float2(__uint_as_float(pair << 16), __uint_as_float(pair & 0xFFFF0000));
@@ -28,6 +29,7 @@ struct Fp16 {
         asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(high), "f"(low));
         return pair;
     }
+    static __device__ __forceinline__ float round(float value) { return unpack(pack(value, value)).x; }
     static __device__ __forceinline__ float2 unpack(uint32_t pair)
     {
         float2 values;
