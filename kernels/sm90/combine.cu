@@ -5,6 +5,7 @@
  * that nothing was computed for. A fixed grid; what there is to do stands in the workspace. */
 
 #include "ptx/grid.cuh"
+#include "empty_rows.cuh"
 #include "merge.cuh"
 
 struct SharedMerge {
@@ -90,35 +91,6 @@ __device__ __forceinline__ void merge_splits(SharedMerge &shared, const Params &
     predecessor.wait();
 }
 
-/** O = 0 and the LSE of nothing for one head of a query token. A warp. */
-__device__ __forceinline__ void write_empty(const Params &params, int token, int head)
-{
-    const int lane = threadIdx.x & 31;
-    if (token >= params.rows) {
-        return;
-    }
-    uint4 *out = reinterpret_cast<uint4 *>(static_cast<unsigned char *>(params.out) +
-                                           (token * params.out_token_stride + head * params.out_head_stride) * 2);
-    out[lane] = make_uint4(0, 0, 0, 0);
-    out[lane + 32] = make_uint4(0, 0, 0, 0);
-    if (lane == 0 && params.lse) {
-        params.lse[token * params.lse_token_stride + head * params.lse_head_stride] =
-            convert_lse(-INFINITY, params.lse_kind);
-    }
-}
-
-/** All heads of some query tokens, `first` the CTA's. */
-__device__ __forceinline__ void write_empty_tokens(const Params &params, int first, int end, int step)
-{
-#pragma unroll 1
-    for (int token = first; token < end; token += step) {
-#pragma unroll 1
-        for (int head = threadIdx.x / 32; head < params.shape.heads; head += kWarps) {
-            write_empty(params, token, head);
-        }
-    }
-}
-
 /** Requests without tokens, a CTA each, and the rows beyond the batch. */
 __device__ __forceinline__ void write_empties(const Params &params, const hm_sm90_header &header, int cta)
 {
@@ -130,7 +102,7 @@ __device__ __forceinline__ void write_empties(const Params &params, const hm_sm9
         const int row = request ? workspace.empties[i] : 0;
         const int first = request ? workspace.q_starts[row] : header.q_total + cta;
         const int end = request ? first + workspace.q_lens[row] : params.rows;
-        write_empty_tokens(params, first, end, request ? 1 : header.merge_ctas);
+        write_empty_tokens<kWarps>(params, first, end, request ? 1 : header.merge_ctas);
         if (!request) {
             break;
         }

@@ -8,20 +8,37 @@
 
 #include "tile_few_softmax.cuh"
 
-/** Where a tile's rows go, one a lane; found while the pages are on their way. */
+/** Where a tile's rows go, one a lane: to the caller, or to the partial results. Found while the pages are on their way. */
 struct FewTarget {
+    using Row = unsigned char *;
+
+    int64_t partial;
     unsigned char *out;
     float *lse;
 
-    __device__ __forceinline__ FewTarget(const Params &params, const Segment &segment, int first, int row,
-                                         int64_t partial)
-        : out(output_row(params, segment, first, row, partial)), lse(output_lse(params, segment, first, row, partial))
+    template <int N>
+    __device__ __forceinline__ FewTarget(const FewShared<N> &shared, const Params &params, const Segment &segment,
+                                         int first)
+        : partial(own_partial_row(params, shared.work.start.group, segment, first)),
+          out(output_row(params, segment, first, (threadIdx.x & 31) % N, partial)),
+          lse(output_lse(params, segment, first, (threadIdx.x & 31) % N, partial))
     {
+    }
+    /** The LSE of the lane's row, in base 2. */
+    __device__ __forceinline__ void store_lse(const Params &params, float lse_log2) const
+    {
+        *lse = partial >= 0 ? lse_log2 : convert_lse(lse_log2, params.lse_kind);
+    }
+    __device__ __forceinline__ Row row(int index) const { return address_of_lane(out, index); }
+    __device__ __forceinline__ void store(Row row, int byte, const uint4 &words) const
+    {
+        store_global(row, byte, words);
     }
 };
 
-template <typename Element, int N, bool Rope> struct FewTile : FewSoftmax<Element, N, Rope> {
-    using Softmax = FewSoftmax<Element, N, Rope>;
+template <typename Element, int N, bool Rope, typename Shared = FewShared<N>, typename Target = FewTarget>
+struct FewTile : FewSoftmax<Element, N, Rope, Shared> {
+    using Softmax = FewSoftmax<Element, N, Rope, Shared>;
     using Softmax::group;
     using Softmax::lane;
     using Softmax::params;
@@ -32,7 +49,7 @@ template <typename Element, int N, bool Rope> struct FewTile : FewSoftmax<Elemen
     float o[4][N / 2]; /* 64 columns of V each */
     float inverse[kBlocks * 2];
 
-    __device__ __forceinline__ FewTile(FewShared<N> &shared, const Params &params) : Softmax(shared, params) {}
+    __device__ __forceinline__ FewTile(Shared &shared, const Params &params) : Softmax(shared, params) {}
 
     /** Clears the rows of V from `tokens` on: a probability of 0 does not silence a NaN. */
     __device__ __forceinline__ void clear_tail(PageSlot &page, int tokens)
@@ -75,23 +92,18 @@ template <typename Element, int N, bool Rope> struct FewTile : FewSoftmax<Elemen
         wgmma_commit();
     }
 
-    /** From the segment's sums what O is to be multiplied by, and the LSE. */
-    __device__ __forceinline__ void finish_sums(const FewTarget &target, bool partial)
+    /** From the segment's sums what O is to be multiplied by. */
+    __device__ __forceinline__ void finish_sums()
     {
 #pragma unroll
         for (int i = 0; i < kBlocks * 2; i++) {
-            const float all = this->total(few_head(i / 2) + i % 2);
+            const float all = few_total(shared, few_head(i / 2) + i % 2);
             inverse[i] = all > 0 ? reciprocal(all) : 0;
-        }
-        if (threadIdx.x < N && target.lse) {
-            const float all = this->total(threadIdx.x);
-            const float lse = all == 0 ? -INFINITY : shared.references[threadIdx.x] + log2_fast(all);
-            *target.lse = partial ? lse : convert_lse(lse, params.lse_kind);
         }
     }
 
     /** O, 16 heads at a time, a warp a row of the warpgroup's columns. */
-    __device__ __forceinline__ void store(const FewTarget &target)
+    __device__ __forceinline__ void store(const Target &target)
     {
 #pragma unroll
         for (int half = 0; half < N / 16; half++) {
@@ -101,16 +113,16 @@ template <typename Element, int N, bool Rope> struct FewTile : FewSoftmax<Elemen
             stage(half);
             barrier_sync(kFewTops + group, kWarpgroup);
             const int byte = group * 512 + lane * 16;
-            unsigned char *rows[4];
+            typename Target::Row rows[4];
             uint4 words[4];
 #pragma unroll
             for (int i = 0; i < 4; i++) {
-                rows[i] = address_of_lane(target.out, half * 16 + i * 4 + warp);
+                rows[i] = target.row(half * 16 + i * 4 + warp);
                 words[i] = *reinterpret_cast<const uint4 *>(shared.staged[i * 4 + warp] + byte);
             }
 #pragma unroll
             for (int i = 0; i < 4; i++) {
-                store_global(rows[i], byte, words[i]);
+                target.store(rows[i], byte, words[i]);
             }
         }
     }
@@ -159,8 +171,7 @@ template <typename Element, int N, bool Rope> struct FewTile : FewSoftmax<Elemen
             const int masked_page =
                 (segment.kv_len - max(QueryRow(params, segment, current.row).hidden, 0)) / kPageTokens;
             this->start();
-            const int64_t partial = own_partial_row(params, shared.work.start.group, segment, current.row);
-            const FewTarget target(params, segment, current.row, lane % N, partial);
+            const Target target(shared, params, segment, current.row);
             copy_wait();
             fence_async_proxy();
             int page = segment.page_begin;
@@ -183,7 +194,10 @@ template <typename Element, int N, bool Rope> struct FewTile : FewSoftmax<Elemen
                 }
                 start_values(slot, first);
                 if (last) {
-                    finish_sums(target, partial >= 0);
+                    finish_sums();
+                    if (threadIdx.x < N && target.lse) {
+                        target.store_lse(params, few_lse(shared, threadIdx.x));
+                    }
                     more = work.next(shared.work, params);
                     if (more) {
                         FewQuery<N, Rope>(params, work.segment(), work.row).start(shared);

@@ -176,7 +176,7 @@ template <int N, bool Rope> struct FewQuery {
         valid = row.valid;
     }
 
-    __device__ __forceinline__ void start(FewShared<N> &shared) const
+    template <typename Shared> __device__ __forceinline__ void start(Shared &shared) const
     {
         const int chunk = threadIdx.x & 7, head = threadIdx.x / 8 % N;
 #pragma unroll

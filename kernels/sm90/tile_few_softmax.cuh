@@ -16,10 +16,24 @@ __device__ __forceinline__ float &element(float4 &four, int i)
     return reinterpret_cast<float *>(&four)[i];
 }
 
-template <typename Element, int N, bool Rope> struct FewSoftmax {
+/** The sum of a head's probabilities, from those of four warps. */
+template <typename Shared> __device__ __forceinline__ float few_total(const Shared &shared, int head)
+{
+    const float4 sums = shared.sums[head];
+    return sums.x + sums.y + (sums.z + sums.w);
+}
+
+/** The LSE of a head, in base 2. */
+template <typename Shared> __device__ __forceinline__ float few_lse(const Shared &shared, int head)
+{
+    const float all = few_total(shared, head);
+    return all == 0 ? -INFINITY : shared.references[head] + log2_fast(all);
+}
+
+template <typename Element, int N, bool Rope, typename Shared> struct FewSoftmax {
     static constexpr int kOwn = N / 16; /* blocks of 8 heads of a warpgroup */
 
-    FewShared<N> &shared;
+    Shared &shared;
     const Params &params;
     const int group = uniform(threadIdx.x / kWarpgroup);
     const int warp = uniform(threadIdx.x / 32 & 3);
@@ -30,9 +44,7 @@ template <typename Element, int N, bool Rope> struct FewSoftmax {
     float reference[kOwn * 2]; /* probabilities are 2^(s·scale − reference) */
     float sum[kOwn * 2];       /* of the thread's tokens */
 
-    __device__ __forceinline__ FewSoftmax(FewShared<N> &shared, const Params &params) : shared(shared), params(params)
-    {
-    }
+    __device__ __forceinline__ FewSoftmax(Shared &shared, const Params &params) : shared(shared), params(params) {}
 
     __device__ __forceinline__ int own_head(int i) const { return few_head(group * kOwn + i / 2) + i % 2; }
 
@@ -239,12 +251,6 @@ template <typename Element, int N, bool Rope> struct FewSoftmax {
         }
         barrier_sync(kFewPublish, kFewConsumers);
         return !first;
-    }
-
-    __device__ __forceinline__ float total(int head) const
-    {
-        const float4 sums = shared.sums[head];
-        return sums.x + sums.y + (sums.z + sums.w);
     }
 };
 
