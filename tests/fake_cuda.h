@@ -18,7 +18,7 @@ typedef struct fake_launch {
     unsigned grid[3];
     unsigned block;
     unsigned shared_bytes;
-    unsigned cluster; /* 0: no attribute */
+    unsigned cluster[2]; /* CTAs along x and y; 1 each without the attribute */
     int programmatic;
     struct CUstream_st *stream;
 } fake_launch;

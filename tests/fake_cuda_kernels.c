@@ -107,6 +107,24 @@ hm_cu_result fake_cuFuncLoad(hm_cu_function function)
     return function->context == fake_current() ? HM_CU_SUCCESS : HM_CU_INVALID_CONTEXT;
 }
 
+/* Clusters of an H200 whose CTAs have a processor each. */
+hm_cu_result fake_cuOccupancyMaxActiveClusters(int *clusters, hm_cu_function function,
+                                               const hm_cu_launch_config *config)
+{
+    FAKE_ENTER(cuOccupancyMaxActiveClusters);
+    unsigned size = 1;
+    for (unsigned i = 0; i < config->attribute_count; i++) {
+        if (config->attributes[i].id == HM_CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION) {
+            size = config->attributes[i].value.cluster.x * config->attributes[i].value.cluster.y;
+        }
+    }
+    if (function->context != fake_current() || (size > 8 && !function->big_cluster) || size > 16) {
+        return HM_CU_INVALID_VALUE;
+    }
+    *clusters = size == 1 ? 132 : size == 2 ? 66 : size == 4 ? 30 : size == 8 ? 15 : 7;
+    return HM_CU_SUCCESS;
+}
+
 hm_cu_result fake_cuLaunchKernelEx(const hm_cu_launch_config *config, hm_cu_function function, void **parameters,
                                    void **extra)
 {
@@ -120,12 +138,14 @@ hm_cu_result fake_cuLaunchKernelEx(const hm_cu_launch_config *config, hm_cu_func
         .block = config->block_x * config->block_y * config->block_z,
         .shared_bytes = config->shared_bytes,
         .stream = config->stream,
+        .cluster = { 1, 1 },
     };
     memcpy(launch.kernel, function->name, sizeof(launch.kernel));
     for (unsigned i = 0; i < config->attribute_count; i++) {
         const hm_cu_launch_attribute *attribute = &config->attributes[i];
         if (attribute->id == HM_CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION) {
-            launch.cluster = attribute->value.cluster.x;
+            launch.cluster[0] = attribute->value.cluster.x;
+            launch.cluster[1] = attribute->value.cluster.y;
         } else if (attribute->id == HM_CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION) {
             launch.programmatic = attribute->value.programmatic;
         } else {
@@ -135,7 +155,8 @@ hm_cu_result fake_cuLaunchKernelEx(const hm_cu_launch_config *config, hm_cu_func
     int limit = function->shared_limit > 49152 ? function->shared_limit : 49152;
     if (launch.block == 0 || launch.block > 1024 || (int)launch.shared_bytes > limit || !launch.grid[0] ||
         !launch.grid[1] || launch.grid[1] > 65535 || !launch.grid[2] || launch.grid[2] > 65535 ||
-        (launch.cluster > 8 && !function->big_cluster) || (launch.cluster && launch.grid[0] % launch.cluster)) {
+        (launch.cluster[0] * launch.cluster[1] > 8 && !function->big_cluster) || launch.grid[0] % launch.cluster[0] ||
+        launch.grid[1] % launch.cluster[1]) {
         return HM_CU_INVALID_VALUE;
     }
     fake_record(config->stream);

@@ -326,6 +326,77 @@ static void grids_keep_to_the_units(void **state)
     }
 }
 
+/* Envelopes that clusters can have at one time: a CTA for each page, or for two. Of the fake device, which holds 66, 30, 15
+ * and 7 clusters of 2, 4, 8 and 16. Then nothing is left to be combined. */
+static void short_plans_have_clusters(void **state)
+{
+    (void)state;
+    static const struct {
+        uint32_t max_batch, heads, max_q, max_kv, max_units;
+        const char *kernel; /* NULL: no clusters */
+        unsigned tiles, parts;
+    } cases[] = {
+        { 1, 16, 1, 1, 0, "hm_decode_cluster1_bf16", 1, 2 },
+        { 1, 16, 1, 128, 0, "hm_decode_cluster1_bf16", 1, 2 },
+        { 1, 17, 1, 129, 0, "hm_decode_cluster1_bf16", 2, 4 },
+        { 7, 16, 1, 1024, 0, "hm_decode_cluster1_bf16", 1, 16 },
+        { 8, 16, 1, 1024, 0, "hm_decode_cluster2_bf16", 1, 8 },
+        { 1, 128, 1, 1024, 0, "hm_decode_cluster2_bf16", 8, 8 },
+        { 7, 8, 2, 2048, 0, "hm_decode_cluster2_bf16", 1, 16 },
+        { 7, 8, 2, 2049, 0, NULL, 0, 0 },
+        { 8, 8, 2, 2048, 0, NULL, 0, 0 },
+        { 66, 16, 1, 64, 0, "hm_decode_cluster1_bf16", 1, 2 },
+        { 67, 16, 1, 64, 0, NULL, 0, 0 },
+        { 2, 16, 1, 1024, 32, "hm_decode_cluster1_bf16", 1, 16 },
+        { 2, 16, 1, 1024, 31, "hm_decode_cluster2_bf16", 1, 8 },
+        { 2, 16, 1, 1024, 15, NULL, 0, 0 },
+        { 1, 256, 1024, 64, 0, NULL, 0, 0 },
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        engine e;
+        hopmla_plan_options options = HOPMLA_PLAN_OPTIONS_INIT;
+        int from;
+        options.max_batch = cases[i].max_batch;
+        options.heads = cases[i].heads;
+        options.max_q_tokens = cases[i].max_q;
+        options.max_kv_tokens = cases[i].max_kv;
+        options.max_units = cases[i].max_units;
+        hopmla_plan *plan = capture_decode(&e, HOPMLA_KV_BF16, &options, &from);
+        if (cases[i].kernel) {
+            const fake_launch *launch = find_launch(from, cases[i].kernel);
+            assert_int_equal(fake.launches - from, 1);
+            assert_int_equal(launch->grid[0], cases[i].tiles);
+            assert_int_equal(launch->grid[1], cases[i].max_batch * cases[i].parts);
+            assert_int_equal(launch->cluster[0] * launch->cluster[1], cases[i].parts);
+            assert_int_equal(launch->cluster[1], cases[i].parts);
+            assert_int_equal(launch->programmatic, 1);
+        } else {
+            find_launch(from, "hm_combine_bf16");
+            assert_int_equal(fake.launches - from, 2);
+        }
+        end_capture(&e, plan);
+    }
+}
+
+/* A device that cannot tell how many clusters it holds has none. */
+static void without_clusters(void **state)
+{
+    (void)state;
+    engine e;
+    hopmla_plan_options options = HOPMLA_PLAN_OPTIONS_INIT;
+    int from;
+    options.max_batch = 1;
+    options.heads = 16;
+    options.max_kv_tokens = 64;
+    fake_cuda_fail("cuOccupancyMaxActiveClusters", 0, HM_CU_INVALID_VALUE);
+    fake.fail_for_good = 1;
+    hopmla_plan *plan = capture_decode(&e, HOPMLA_KV_BF16, &options, &from);
+    find_launch(from, "hm_decode_few16_bf16");
+    find_launch(from, "hm_combine_bf16");
+    end_capture(&e, plan);
+    fake_cuda_fail(NULL, 0, 0);
+}
+
 /* Copies that read or overwrite what an earlier one in the list wrote or read must not run beside it. */
 static void copies_keep_their_order(void **state)
 {
@@ -455,6 +526,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(launches_of_a_step, setup, teardown),
         cmocka_unit_test_setup_teardown(launches_without_a_rope_part, setup, teardown),
         cmocka_unit_test_setup_teardown(grids_keep_to_the_units, setup, teardown),
+        cmocka_unit_test_setup_teardown(short_plans_have_clusters, setup, teardown),
+        cmocka_unit_test_setup_teardown(without_clusters, setup, teardown),
         cmocka_unit_test_setup_teardown(copies_keep_their_order, setup, teardown),
         cmocka_unit_test_setup_teardown(every_call_fails_once, setup, teardown),
         cmocka_unit_test_setup_teardown(context_is_lost, setup, teardown),

@@ -16,7 +16,9 @@
  *     hopmla_seq_commit(pool, seqs, n_append, count)
  *
  * A plan declares an envelope. The launches depend on nothing else, so a graph captured once, before any sequence exists
- * too, is right for every later update.
+ * too, is right for every later update. On CUDA an envelope of few rows of up to 2048 tokens has kernels of its own, which
+ * take less time than those that are ready for more: an engine that keeps a graph for each of several sizes may keep plans
+ * of such envelopes besides.
  *
  * Thread-safety: a plan is used by one thread and on one stream at a time; different plans are independent, on the same
  * pool too. Streams: nothing here synchronises, append, gather and decode allocate nothing; on CUDA the caller's current

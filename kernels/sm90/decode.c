@@ -101,13 +101,15 @@ static hm_launch decode_launch(const hm_sm90_shape *shape, int32_t format)
     hm_launch launch = {
         .kernel = tile->kernels[format],
         .grid = { (uint32_t)shape->tile_stride, (uint32_t)shape->groups, 1 },
-        .threads = HM_SM90_DECODE_THREADS,
+        .threads = tile->threads,
         .shared_bytes = tile->shared_bytes,
         .programmatic = 1,
     };
-    if (shape->tile_stride % 2 == 0) {
+    if (shape->parts > 0) {
+        launch.cluster[1] = (uint32_t)shape->parts;
+    } else if (shape->tile_stride % 2 == 0) {
         /* The CTAs of a group read the same pages: side by side, their requests meet on the way to L2. */
-        launch.cluster = 2;
+        launch.cluster[0] = 2;
     }
     return launch;
 }
@@ -149,7 +151,7 @@ hopmla_status hm_sm90_decode(hm_device *device, const hm_envelope *envelope, con
 
     hm_sm90_lay_out(&params.shape, workspace, &params.workspace);
     status = hm_sm90_launch(device, &launch, parameters, stream, error);
-    if (status != HOPMLA_OK) {
+    if (status != HOPMLA_OK || params.shape.parts > 0) {
         return status;
     }
     launch = (hm_launch){

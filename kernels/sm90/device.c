@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "kernels/sm90/device.h"
+#include "kernels/sm90/shape.h"
 #include "lib/error.h"
 
 #define DECLARE_CUBIN(name) extern const unsigned char hopmla_cubin_##name[];
@@ -180,6 +181,9 @@ static hopmla_status open_device(hm_device *device, const hm_open_options *optio
     status = hm_sm90_enter(device, error);
     if (status == HOPMLA_OK) {
         status = load_kernels(device, error);
+        if (status == HOPMLA_OK) {
+            hm_sm90_count_clusters(device);
+        }
         hm_sm90_leave(device);
     }
     return status;

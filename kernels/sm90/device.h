@@ -17,6 +17,7 @@ struct hm_device {
     uint32_t sm_count;
     uint32_t max_shared_bytes; /* dynamic shared memory that one CTA may ask for */
     uint32_t forced_rows;      /* of a tile, for experiments and tests: HOPMLA_TILE_ROWS in the environment; else 0 */
+    uint32_t clusters[HM_SM90_CLUSTER_SIZES]; /* of 2, 4, 8, 16 CTAs of decode_cluster that it holds at one time */
     uint64_t memory_bytes;
     uint64_t l2_bytes;
     hm_cu_library libraries[HM_CUBIN_COUNT];

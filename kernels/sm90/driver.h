@@ -146,6 +146,8 @@ _Static_assert(sizeof(hm_cu_launch_config) == 56, "CUlaunchConfig");
     X(cuFuncSetAttribute, 9000, 1, (hm_cu_function function, int attribute, int value))                                \
     X(cuFuncGetAttribute, 2020, 1, (int *value, int attribute, hm_cu_function function))                               \
     X(cuFuncLoad, 12040, 0, (hm_cu_function function))                                                                 \
+    X(cuOccupancyMaxActiveClusters, 11070, 1,                                                                          \
+      (int *clusters, hm_cu_function function, const hm_cu_launch_config *config))                                     \
     X(cuLaunchKernelEx, 11060, 1,                                                                                      \
       (const hm_cu_launch_config *config, hm_cu_function function, void **parameters, void **extra))                   \
     X(cuTensorMapEncodeTiled, 12000, 1,                                                                                \

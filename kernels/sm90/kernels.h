@@ -14,6 +14,7 @@
     X(append)                                                                                                          \
     X(combine)                                                                                                         \
     X(decode)                                                                                                          \
+    X(decode_cluster)                                                                                                  \
     X(decode_few)                                                                                                      \
     X(gather)                                                                                                          \
     X(probe)                                                                                                           \
@@ -34,6 +35,14 @@
     X(decode_fp16, decode, HM_SM90_DECODE_SHARED, 0)                                                                   \
     X(decode_nope_bf16, decode, HM_SM90_DECODE_SHARED, 0)                                                              \
     X(decode_nope_fp16, decode, HM_SM90_DECODE_SHARED, 0)                                                              \
+    X(decode_cluster1_bf16, decode_cluster, HM_SM90_CLUSTER_SHARED, 1)                                                 \
+    X(decode_cluster1_fp16, decode_cluster, HM_SM90_CLUSTER_SHARED, 1)                                                 \
+    X(decode_cluster2_bf16, decode_cluster, HM_SM90_CLUSTER_SHARED, 1)                                                 \
+    X(decode_cluster2_fp16, decode_cluster, HM_SM90_CLUSTER_SHARED, 1)                                                 \
+    X(decode_nope_cluster1_bf16, decode_cluster, HM_SM90_CLUSTER_SHARED, 1)                                            \
+    X(decode_nope_cluster1_fp16, decode_cluster, HM_SM90_CLUSTER_SHARED, 1)                                            \
+    X(decode_nope_cluster2_bf16, decode_cluster, HM_SM90_CLUSTER_SHARED, 1)                                            \
+    X(decode_nope_cluster2_fp16, decode_cluster, HM_SM90_CLUSTER_SHARED, 1)                                            \
     X(decode_few16_bf16, decode_few, HM_SM90_FEW_SHARED, 0)                                                            \
     X(decode_few16_fp16, decode_few, HM_SM90_FEW_SHARED, 0)                                                            \
     X(decode_few32_bf16, decode_few, HM_SM90_FEW_SHARED, 0)                                                            \

@@ -39,6 +39,12 @@ enum {
     HM_SM90_DECODE_SHARED = 232448,
     HM_SM90_FEW_SHARED = 214 * 1024, /* with 16 rows 190 would do, but leave too little for combine beside it */
 
+    /* Clusters of 2, 4, 8 or 16 CTAs that share a tile of HM_SM90_NARROW_ROWS, with a page or two each. */
+    HM_SM90_CLUSTER_SIZES = 4,
+    HM_SM90_CLUSTER_THREADS = 288,
+    HM_SM90_CLUSTER_PAGES = 2,
+    HM_SM90_CLUSTER_SHARED = 188 * 1024,
+
     HM_SM90_COMBINE_THREADS = 256,
     HM_SM90_COMBINE_REGISTERS = 96,
     HM_SM90_SCHEDULE_THREADS = 1024,
@@ -65,7 +71,9 @@ typedef struct hm_sm90_segment {
     int32_t kv_len;
     int32_t q_len;
     int32_t q_start;
-    int32_t part; /* -1: the whole request; else the group's slot for partial results: 1 when it starts the request */
+    int32_t
+        part; /* -1: the whole request; else the group's slot for partial results: 1 when it starts the request. Where
+                   * clusters hold requests: how many of the CTAs have pages */
     int32_t fresh_page; /* first page that an append of the step may write; INT32_MAX: none */
 } hm_sm90_segment;
 
@@ -141,6 +149,8 @@ typedef struct hm_sm90_shape {
     int32_t max_batch;
     int32_t max_q;
     int32_t max_kv;
+    int32_t parts; /* CTAs of the clusters, in each of which a request has one tile; 0: the schedule divides it */
+    int32_t padding;
 } hm_sm90_shape;
 
 typedef struct hm_sm90_schedule_params {
@@ -190,7 +200,7 @@ HM_STATIC_ASSERT(sizeof(hm_sm90_group) == 256, "read by 64 threads, one word eac
 HM_STATIC_ASSERT(sizeof(hm_sm90_split) == 16, "read as one 16-byte word");
 HM_STATIC_ASSERT(sizeof(hm_sm90_header) == 32, "read as two 16-byte words");
 HM_STATIC_ASSERT(sizeof(hm_sm90_workspace) == 12 * sizeof(void *), "no padding");
-HM_STATIC_ASSERT(sizeof(hm_sm90_shape) == 32, "no padding");
-HM_STATIC_ASSERT(sizeof(hm_sm90_decode_params) == 144 + 32 + 96, "no padding");
+HM_STATIC_ASSERT(sizeof(hm_sm90_shape) == 40, "no padding");
+HM_STATIC_ASSERT(sizeof(hm_sm90_decode_params) == 144 + 40 + 96, "no padding");
 
 #endif

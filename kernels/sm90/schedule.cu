@@ -219,6 +219,15 @@ extern "C" __global__ void __launch_bounds__(kThreads, 1)
     }
     __syncthreads();
     const Totals totals = sum_requests(shared, params);
+    if (params.shape.parts > 0) {
+        __syncthreads();
+        write_clusters(params);
+        if (threadIdx.x == 0) {
+            params.workspace.header->splits = 0;
+            params.workspace.header->error = shared.error;
+        }
+        return;
+    }
     const int live = totals.live();
     const Shape shape =
         narrow(params.shape, params.narrow_rows, (totals.cost - kStartCost * (int64_t)live) / kPageCost);

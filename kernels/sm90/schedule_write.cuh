@@ -122,6 +122,39 @@ __device__ __forceinline__ void write_splits(Shared &shared, const hm_sm90_sched
     }
 }
 
+/** In place of steps 2 to 5 where clusters hold requests: the pages of each, `parts` CTAs at most, as many for one as for
+ * another but the last. A thread a CTA. */
+__device__ __forceinline__ void write_clusters(const hm_sm90_schedule_params &params)
+{
+    const Workspace &workspace = params.workspace;
+    const Shape &shape = params.shape;
+    const int cta = threadIdx.x, request = cta / shape.parts, part = cta % shape.parts;
+    if (cta >= shape.groups) {
+        return;
+    }
+    hm_sm90_group &own = workspace.groups[cta];
+    hm_sm90_segment segment;
+    segment.request = request;
+    segment.kv_len = workspace.kv_lens[request];
+    segment.q_len = workspace.q_lens[request];
+    segment.q_start = workspace.q_starts[request];
+    const int pages = pages_of(segment.kv_len), each = max((pages + shape.parts - 1) / shape.parts, 1);
+    segment.page_begin = min(part * each, pages);
+    segment.page_end = min(segment.page_begin + each, pages);
+    segment.fresh_page = fresh_page(params.append_starts, request, segment.kv_len);
+    segment.part = (pages + each - 1) / each;
+    store_segment(&own.head[0], segment);
+    const bool early = params.block_table && segment.page_begin < min(segment.page_end, segment.fresh_page);
+    own.start.first = 0;
+    own.start.count = segment.q_len > 0 && segment.page_begin < segment.page_end;
+    own.start.early_page = early ? params.block_table[request * params.table_stride + segment.page_begin] : -1;
+    own.start.early_rows = segment.q_len * shape.heads;
+    own.start.early_whole = true;
+    own.start.group = cta;
+    own.start.rows = shape.tile_rows;
+    own.start.row = 0;
+}
+
 /** Step 5. The time of every way to merge, a warp each. */
 __device__ __forceinline__ void time_ways(Shared &shared, int splits, int ctas)
 {

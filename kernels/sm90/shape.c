@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
+#include "kernels/sm90/launch.h"
 #include "kernels/sm90/shape.h"
 
 #define KERNELS(name)                                                                                                  \
@@ -11,9 +12,14 @@
 
 /* Fewest rows first. */
 static const hm_sm90_tile tiles[] = {
-    { 16, HM_SM90_FEW_SHARED, KERNELS(few16_) },
-    { 32, HM_SM90_FEW_SHARED, KERNELS(few32_) },
-    { HM_SM90_TILE_ROWS, HM_SM90_DECODE_SHARED, KERNELS() },
+    { 16, HM_SM90_DECODE_THREADS, HM_SM90_FEW_SHARED, KERNELS(few16_) },
+    { 32, HM_SM90_DECODE_THREADS, HM_SM90_FEW_SHARED, KERNELS(few32_) },
+    { HM_SM90_TILE_ROWS, HM_SM90_DECODE_THREADS, HM_SM90_DECODE_SHARED, KERNELS() },
+};
+/* By the pages of a CTA at most, less one. */
+static const hm_sm90_tile cluster_tiles[HM_SM90_CLUSTER_PAGES] = {
+    { HM_SM90_NARROW_ROWS, HM_SM90_CLUSTER_THREADS, HM_SM90_CLUSTER_SHARED, KERNELS(cluster1_) },
+    { HM_SM90_NARROW_ROWS, HM_SM90_CLUSTER_THREADS, HM_SM90_CLUSTER_SHARED, KERNELS(cluster2_) },
 };
 
 static int32_t pages_of_tokens(int32_t tokens)
@@ -24,10 +30,33 @@ static int32_t pages_of_tokens(int32_t tokens)
 const hm_sm90_tile *hm_sm90_tile_of(const hm_sm90_shape *shape)
 {
     const hm_sm90_tile *tile = tiles;
+    if (shape->parts > 0) {
+        return &cluster_tiles[(pages_of_tokens(shape->max_kv) - 1) / shape->parts];
+    }
     while (tile->rows != (uint32_t)shape->tile_rows) {
         tile++;
     }
     return tile;
+}
+
+/** CTAs of the clusters of size number i. */
+static uint32_t cluster_size(uint32_t i)
+{
+    return 2u << i;
+}
+
+void hm_sm90_count_clusters(hm_device *device)
+{
+    for (uint32_t i = 0; i < HM_SM90_CLUSTER_SIZES; i++) {
+        const hm_launch launch = {
+            .kernel = cluster_tiles[0].kernels[HOPMLA_KV_BF16],
+            .grid = { 1, cluster_size(i), 1 },
+            .threads = cluster_tiles[0].threads,
+            .shared_bytes = cluster_tiles[0].shared_bytes,
+            .cluster = { 1, cluster_size(i) },
+        };
+        device->clusters[i] = hm_sm90_clusters_at_once(device, &launch);
+    }
 }
 
 static uint32_t smaller(uint32_t a, uint32_t b)
@@ -56,6 +85,25 @@ static uint64_t tiles_of(const hm_envelope *envelope, uint32_t tile_rows)
     return (rows_of(envelope) + tile_rows - 1) / tile_rows;
 }
 
+/** CTAs of a cluster for each tile of each request where the device holds all of them at one time: with a page each, else
+ * with two; 0 where that does not fit either. */
+static uint32_t parts_of(const hm_device *device, const hm_envelope *envelope)
+{
+    const uint64_t clusters = tiles_of(envelope, HM_SM90_NARROW_ROWS) * envelope->max_batch;
+    for (uint32_t pages = 1; pages <= HM_SM90_CLUSTER_PAGES && !device->forced_rows; pages++) {
+        uint32_t i = 0;
+        while (i < HM_SM90_CLUSTER_SIZES &&
+               (uint64_t)cluster_size(i) * pages < (uint64_t)pages_of_tokens((int32_t)envelope->max_kv_tokens)) {
+            i++;
+        }
+        if (i < HM_SM90_CLUSTER_SIZES && clusters <= device->clusters[i] &&
+            clusters * cluster_size(i) <= units_of(device, envelope)) {
+            return cluster_size(i);
+        }
+    }
+    return 0;
+}
+
 /** Rows of the first tile that holds all of a request. An envelope of so few pages that half of the units can have one
  * each gets a smaller one: then a CTA brings less of Q, and stores less of O, than it takes to compute. */
 static uint32_t tile_rows_of(const hm_device *device, const hm_envelope *envelope)
@@ -77,8 +125,16 @@ hm_sm90_shape hm_sm90_shape_of(const hm_device *device, const hm_envelope *envel
         .max_batch = (int32_t)envelope->max_batch,
         .max_q = (int32_t)envelope->max_q_tokens,
         .max_kv = (int32_t)envelope->max_kv_tokens,
+        .parts = (int32_t)parts_of(device, envelope),
     };
     const uint32_t units = units_of(device, envelope);
+    if (shape.parts > 0) {
+        shape.tile_rows = HM_SM90_NARROW_ROWS;
+        shape.tiles = (int32_t)tiles_of(envelope, (uint32_t)shape.tile_rows);
+        shape.tile_stride = shape.tiles;
+        shape.groups = shape.max_batch * shape.parts;
+        return shape;
+    }
     shape.tile_rows = (int32_t)tile_rows_of(device, envelope);
     shape.tiles = (int32_t)tiles_of(envelope, (uint32_t)shape.tile_rows);
     shape.tile_stride = (int32_t)smaller((uint32_t)shape.tiles, units);
@@ -109,7 +165,8 @@ uint64_t hm_sm90_lay_out(const hm_sm90_shape *shape, void *base, hm_sm90_workspa
 {
     const uint64_t batch = (uint64_t)shape->max_batch;
     const uint64_t groups = (uint64_t)shape->groups;
-    const uint64_t partials = groups > 1 ? 2 * groups * (uint64_t)shape->tiles * (uint64_t)shape->tile_rows : 0;
+    const uint64_t partials =
+        groups > 1 && shape->parts == 0 ? 2 * groups * (uint64_t)shape->tiles * (uint64_t)shape->tile_rows : 0;
     uint64_t bytes = 0;
 
     workspace->header = carve(base, &bytes, sizeof(hm_sm90_header));

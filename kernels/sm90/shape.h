@@ -12,9 +12,13 @@
 /** A tile, the query rows (token, head) that a CTA holds, and the kernels for it. */
 typedef struct hm_sm90_tile {
     uint32_t rows;
+    uint32_t threads;
     uint32_t shared_bytes;
     hm_kernel kernels[HOPMLA_KV_FP16_NOPE + 1]; /* by HOPMLA_KV_* */
 } hm_sm90_tile;
+
+/** Asks how many clusters the device holds, which shapes depend on. Once, when its kernels are loaded. */
+void hm_sm90_count_clusters(hm_device *device);
 
 hm_sm90_shape hm_sm90_shape_of(const hm_device *device, const hm_envelope *envelope);
 const hm_sm90_tile *hm_sm90_tile_of(const hm_sm90_shape *shape);

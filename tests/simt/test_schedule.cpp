@@ -367,10 +367,9 @@ void merge(const Batch &b, const Space &s, const Stretches &found, int held)
     check_output(b, s, found, o, held);
 }
 
-/** @return how many requests were cut */
-int play(const Batch &b)
+/** Has the schedule written for the batch. */
+void run_schedule(const Batch &b, Space &s)
 {
-    Space s(b.shape);
     hm_sm90_schedule_params schedule{};
     const int32_t count = b.requests();
     std::vector<int32_t> kv_lens = b.kv_lens, q_lens = b.q_lens;
@@ -388,6 +387,13 @@ int play(const Batch &b)
     schedule.workspace = s.addresses;
     schedule_on_host(schedule);
     REQUIRE(s.header.error == 0 && s.header.count == count);
+}
+
+/** @return how many requests were cut */
+int play(const Batch &b)
+{
+    Space s(b.shape);
+    run_schedule(b, s);
     REQUIRE(s.header.merge_ctas >= 1 && s.header.merge_ctas <= b.merge_grid());
     const std::vector<hm_sm90_group> groups = read_groups(b, s);
     const Stretches found = read_segments(b, s, groups);
@@ -459,6 +465,71 @@ Batch draw_batch()
     return b;
 }
 
+/** A batch that clusters have: a CTA for each part of a request, with as many pages as the others but for the last ones. */
+Batch draw_cluster_batch()
+{
+    static const int heads[] = { 1, 16, 17, 128 };
+    const int parts = 2 << draw(4), most = parts * (1 + int(draw(2))), max_q = 1 + int(draw(3));
+    const int max_kv = 1 + int(draw(uint32_t(most * HM_SM90_PAGE_TOKENS)));
+    const int max_batch = 1 + int(draw(uint32_t(HM_SM90_MAX_UNITS / parts)));
+    Batch b(HM_SM90_MAX_UNITS, heads[draw(4)], HM_SM90_NARROW_ROWS, max_batch, max_q, max_kv);
+    b.shape.parts = parts;
+    b.shape.groups = max_batch * parts;
+    const int kind = int(draw(4)), requests = int(draw(uint32_t(max_batch) + 1));
+    for (int r = 0; r < requests; r++) {
+        b.kv_lens.push_back(draw(6) == 0 ? 0 : length(kind, max_kv));
+        b.q_lens.push_back(draw(6) == 0 ? 0 : 1 + int(draw(uint32_t(max_q))));
+    }
+    if (draw(2)) {
+        make_plan(b);
+    }
+    return b;
+}
+
+/** Every page of a request is one CTA's, in order; CTAs without pages know the request too. */
+void check_cluster(const Batch &b, const Space &s, int request, int q_start)
+{
+    const bool there = request < b.requests() && b.q_lens[size_t(request)] > 0;
+    const int pages = there ? pages_of(b.kv_lens[size_t(request)]) : 0;
+    const int each = (pages + b.shape.parts - 1) / b.shape.parts;
+    int page = 0, with_pages = 0;
+    for (int part = 0; part < b.shape.parts; part++) {
+        const hm_sm90_group &cta = s.groups[size_t(request * b.shape.parts + part)];
+        const hm_sm90_segment &segment = cta.head[0];
+        REQUIRE(cta.start.rows == b.shape.tile_rows && cta.start.row == 0);
+        if (!there) {
+            REQUIRE(cta.start.count == 0 && segment.q_len == 0);
+            continue;
+        }
+        const int fresh_page = b.fresh_page(request);
+        REQUIRE(segment.request == request && segment.kv_len == b.kv_lens[size_t(request)]);
+        REQUIRE(segment.q_len == b.q_lens[size_t(request)] && segment.q_start == q_start);
+        REQUIRE(segment.page_begin == page && segment.page_end - page <= each && segment.fresh_page == fresh_page);
+        REQUIRE(cta.start.count == (segment.page_end > page));
+        REQUIRE(cta.start.early_rows == b.rows(request));
+        const bool known = !b.block_table.empty() && cta.start.count > 0 && page < fresh_page;
+        REQUIRE(cta.start.early_page == (known ? b.block_table[size_t(request * b.table_stride() + page)] : -1));
+        page = segment.page_end;
+        with_pages += cta.start.count;
+    }
+    REQUIRE(page == pages);
+    for (int part = 0; there && part < b.shape.parts; part++) {
+        REQUIRE(s.groups[size_t(request * b.shape.parts + part)].head[0].part == with_pages);
+    }
+}
+
+void play_clusters(const Batch &b)
+{
+    Space s(b.shape);
+    run_schedule(b, s);
+    int q_start = 0;
+    for (int r = 0; r < b.shape.max_batch; r++) {
+        check_cluster(b, s, r, q_start);
+        q_start += r < b.requests() ? b.q_lens[size_t(r)] : 0;
+    }
+    REQUIRE(s.header.q_total == q_start && s.header.splits == 0);
+}
+
 /* A device of 132 processors. */
 void play_large_batches()
 {
@@ -507,6 +578,7 @@ int main(int argc, char **argv)
         now_at = name;
         random_state = 0x9e3779b97f4a7c15ull * uint64_t(i + 1);
         cut += play(draw_batch());
+        play_clusters(draw_cluster_batch());
     }
     std::printf("test_schedule: %d random batches, %d requests cut and merged, by ways", batches, cut);
     for (int times : taken) {
