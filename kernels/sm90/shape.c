@@ -70,9 +70,14 @@ static uint32_t units_of(const hm_device *device, const hm_envelope *envelope)
     return envelope->max_units > 0 ? smaller(units, envelope->max_units) : units;
 }
 
+static int32_t pages_of_request(const hm_envelope *envelope)
+{
+    return pages_of_tokens((int32_t)envelope->max_kv_tokens);
+}
+
 static uint64_t pages_of(const hm_envelope *envelope)
 {
-    return (uint64_t)pages_of_tokens((int32_t)envelope->max_kv_tokens) * envelope->max_batch;
+    return (uint64_t)pages_of_request(envelope) * envelope->max_batch;
 }
 
 static uint64_t rows_of(const hm_envelope *envelope)
@@ -85,23 +90,37 @@ static uint64_t tiles_of(const hm_envelope *envelope, uint32_t tile_rows)
     return (rows_of(envelope) + tile_rows - 1) / tile_rows;
 }
 
-/** CTAs of a cluster for each tile of each request where the device holds all of them at one time: with a page each, else
- * with two; 0 where that does not fit either. */
-static uint32_t parts_of(const hm_device *device, const hm_envelope *envelope)
+/** CTAs of a cluster with so many pages a CTA at most for each tile of each request, where they take no more than
+ * numerator/denominator of the clusters that the device holds at one time; else 0. */
+static uint32_t parts_with(const hm_device *device, const hm_envelope *envelope, int32_t pages, uint32_t numerator,
+                           uint32_t denominator)
 {
     const uint64_t clusters = tiles_of(envelope, HM_SM90_NARROW_ROWS) * envelope->max_batch;
-    for (uint32_t pages = 1; pages <= HM_SM90_CLUSTER_PAGES && !device->forced_rows; pages++) {
-        uint32_t i = 0;
-        while (i < HM_SM90_CLUSTER_SIZES &&
-               (uint64_t)cluster_size(i) * pages < (uint64_t)pages_of_tokens((int32_t)envelope->max_kv_tokens)) {
-            i++;
-        }
-        if (i < HM_SM90_CLUSTER_SIZES && clusters <= device->clusters[i] &&
-            clusters * cluster_size(i) <= units_of(device, envelope)) {
-            return cluster_size(i);
-        }
+    uint32_t i = 0;
+    while (i < HM_SM90_CLUSTER_SIZES && (int32_t)cluster_size(i) * pages < pages_of_request(envelope)) {
+        i++;
     }
-    return 0;
+    const int fits = i < HM_SM90_CLUSTER_SIZES && clusters * denominator <= (uint64_t)device->clusters[i] * numerator &&
+                     clusters * cluster_size(i) <= units_of(device, envelope);
+    return fits ? cluster_size(i) : 0;
+}
+
+/** CTAs of a cluster for each tile of each request, 0 without clusters. A page for each, or two, where a third of the
+ * device is left: the next layer's CTAs start there. Else two, if that is quicker than CTAs on their own: not with one page
+ * a request, of which these have nothing to merge. */
+static uint32_t parts_of(const hm_device *device, const hm_envelope *envelope)
+{
+    uint32_t parts = 0;
+    if (device->forced_rows) {
+        return 0;
+    }
+    for (int32_t pages = 1; pages <= HM_SM90_CLUSTER_PAGES && parts == 0; pages++) {
+        parts = parts_with(device, envelope, pages, 2, 3);
+    }
+    if (parts == 0 && pages_of_request(envelope) > 1) {
+        parts = parts_with(device, envelope, HM_SM90_CLUSTER_PAGES, 1, 1);
+    }
+    return parts;
 }
 
 /** Rows of the first tile that holds all of a request. An envelope of so few pages that half of the units can have one

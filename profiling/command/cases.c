@@ -355,7 +355,7 @@ static void add_clusters(shape_list *list, bool full)
     static const struct {
         uint32_t heads, batch, q, longest;
     } plans[] = {
-        { 16, 7, 1, 1024 },  { 3, 3, 1, 64 },    { 48, 2, 1, 500 },  { 9, 3, 4, 200 },
+        { 16, 4, 1, 1024 },  { 3, 3, 1, 64 },    { 48, 2, 1, 500 },  { 9, 3, 4, 200 },
         { 96, 1, 1, 1023 },  { 128, 4, 1, 128 }, { 16, 7, 1, 2048 }, { 20, 2, 2, 1500 },
         { 128, 1, 1, 1000 }, { 16, 14, 1, 513 }, { 5, 12, 5, 250 },  { 16, 50, 1, 200 },
     };
@@ -382,7 +382,7 @@ static void add_clusters(shape_list *list, bool full)
         s->outlier = i % 4 == 2;
     }
     for (unsigned i = 0; i < 6; ++i) {
-        static const uint32_t heads[] = { 16, 128, 8, 48, 16, 3 }, batch[] = { 7, 1, 6, 2, 9, 12 };
+        static const uint32_t heads[] = { 16, 128, 8, 48, 16, 3 }, batch[] = { 4, 1, 6, 1, 9, 12 };
         const bool graph = i < 4;
         shape *s = case_add(list, "clusters", graph ? case_graph : case_repeat, "clusters-%s-h%u-b%u",
                             graph ? "graph" : "repeat", (unsigned)heads[i], (unsigned)batch[i]);
