@@ -182,7 +182,7 @@ static hopmla_status open_device(hm_device *device, const hm_open_options *optio
     if (status == HOPMLA_OK) {
         status = load_kernels(device, error);
         if (status == HOPMLA_OK) {
-            hm_sm90_count_clusters(device);
+            status = hm_sm90_count_clusters(device, error);
         }
         hm_sm90_leave(device);
     }

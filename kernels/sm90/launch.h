@@ -24,7 +24,8 @@ hopmla_status hm_sm90_launch(hm_device *device, const hm_launch *launch, void **
                              hopmla_error *error);
 
 /** How many clusters of a launch the device holds at one time, the driver's figure; 0 where it cannot hold one. The
- * device's context is current. */
-uint32_t hm_sm90_clusters_at_once(hm_device *device, const hm_launch *launch);
+ * device's context is current. @return OK, OUT_OF_DEVICE_MEMORY, CAPTURE, DRIVER_STICKY */
+hopmla_status hm_sm90_clusters_at_once(hm_device *device, const hm_launch *launch, uint32_t *count,
+                                       hopmla_error *error);
 
 #endif

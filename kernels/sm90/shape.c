@@ -45,7 +45,7 @@ static uint32_t cluster_size(uint32_t i)
     return 2u << i;
 }
 
-void hm_sm90_count_clusters(hm_device *device)
+hopmla_status hm_sm90_count_clusters(hm_device *device, hopmla_error *error)
 {
     for (uint32_t i = 0; i < HM_SM90_CLUSTER_SIZES; i++) {
         const hm_launch launch = {
@@ -55,8 +55,12 @@ void hm_sm90_count_clusters(hm_device *device)
             .shared_bytes = cluster_tiles[0].shared_bytes,
             .cluster = { 1, cluster_size(i) },
         };
-        device->clusters[i] = hm_sm90_clusters_at_once(device, &launch);
+        const hopmla_status status = hm_sm90_clusters_at_once(device, &launch, &device->clusters[i], error);
+        if (status != HOPMLA_OK) {
+            return status;
+        }
     }
+    return HOPMLA_OK;
 }
 
 static uint32_t smaller(uint32_t a, uint32_t b)
@@ -106,8 +110,8 @@ static uint32_t parts_with(const hm_device *device, const hm_envelope *envelope,
 }
 
 /** CTAs of a cluster for each tile of each request, 0 without clusters. A page for each, or two, where a third of the
- * device is left: the next layer's CTAs start there. Else two, if that is quicker than CTAs on their own: not with one page
- * a request, of which these have nothing to merge. */
+ * device is left: the next layer's CTAs start there. Else as few CTAs as two pages each allow, if those fit, unless
+ * requests have one page: CTAs on their own have nothing to merge of them. */
 static uint32_t parts_of(const hm_device *device, const hm_envelope *envelope)
 {
     uint32_t parts = 0;

@@ -18,7 +18,7 @@ typedef struct hm_sm90_tile {
 } hm_sm90_tile;
 
 /** Asks how many clusters the device holds, which shapes depend on. Once, when its kernels are loaded. */
-void hm_sm90_count_clusters(hm_device *device);
+hopmla_status hm_sm90_count_clusters(hm_device *device, hopmla_error *error);
 
 hm_sm90_shape hm_sm90_shape_of(const hm_device *device, const hm_envelope *envelope);
 const hm_sm90_tile *hm_sm90_tile_of(const hm_sm90_shape *shape);
