@@ -63,7 +63,7 @@ static hopmla_status start_with(engine *e, int32_t format)
     plan.max_batch = BATCH;
     plan.max_q_tokens = 2;
     plan.heads = HEADS;
-    plan.max_kv_tokens = 256;
+    plan.max_kv_tokens = 4096; /* so that combine follows; the raw call has clusters */
     return hopmla_plan_create(e->pool, &plan, &e->plan, NULL);
 }
 

@@ -58,6 +58,7 @@ static void add_heads(shape_list *list)
             s->heads = heads[i];
             s->dtype = dtype;
             set_edges(s, 1);
+            s->max_kv = dtype == HOPMLA_DTYPE_FP16 ? 131072 : 0;
         }
     }
 }
@@ -144,6 +145,7 @@ static void add_layouts(shape_list *list)
         s->out_layout = out;
         s->lse_layout = (layout)((i + 1) % 3);
         s->split = split;
+        s->max_kv = split ? 131072 : 0;
     }
 }
 
@@ -247,13 +249,14 @@ static void add_raw(shape_list *list)
     }
     static const char *const defects[] = { "", "bad-page", "bad-length", "bad-rows" };
     for (int d = DEFECT_PAGE; d <= DEFECT_ROWS; ++d) {
-        for (unsigned i = 0; i < 2; ++i) {
-            shape *s = case_add(list, "raw", case_raw, "raw-%s-h%u", defects[d], i == 0 ? 16u : 128u);
-            s->heads = i == 0 ? 16 : 128;
+        for (unsigned i = 0; i < 3; ++i) {
+            shape *s =
+                case_add(list, "raw", case_raw, "raw-%s-h%u%s", defects[d], i == 1 ? 128u : 16u, i < 2 ? "" : "-wide");
+            s->heads = i == 1 ? 128 : 16;
             s->layers = 1;
             s->defect = (defect)d;
             s->batch = 3;
-            s->kv[0] = 500;
+            s->kv[0] = i < 2 ? 500 : 4096;
             s->kv[1] = 300;
             s->kv[2] = 64;
             s->q[1] = s->q[2] = 2;
@@ -263,15 +266,16 @@ static void add_raw(shape_list *list)
 
 static void add_play(shape_list *list, bool full)
 {
-    for (unsigned i = 0; i < 4; ++i) {
-        static const uint32_t heads[] = { 16, 128, 3, 64 };
-        shape *s = case_add(list, "graph", case_graph, "graph-h%u-%s", (unsigned)heads[i],
-                            dtype_name(i % 2 == 0 ? HOPMLA_DTYPE_BF16 : HOPMLA_DTYPE_FP16));
+    for (unsigned i = 0; i < 8; ++i) {
+        static const uint32_t heads[] = { 16, 128, 3, 64, 8, 16, 5, 3 };
+        shape *s = case_add(list, "graph", case_graph, "graph-h%u-%s%s", (unsigned)heads[i],
+                            dtype_name(i % 2 == 0 ? HOPMLA_DTYPE_BF16 : HOPMLA_DTYPE_FP16), i < 4 ? "" : "-wide");
         s->dtype = i % 2 == 0 ? HOPMLA_DTYPE_BF16 : HOPMLA_DTYPE_FP16;
         s->heads = heads[i];
         s->batch = 6;
-        s->q[0] = 1 + i;
+        s->q[0] = 1 + i % 4;
         s->rounds = full ? 200 : 25;
+        s->max_kv = i < 4 ? 0 : 131072;
     }
     for (unsigned i = 0; i < 2; ++i) {
         shape *s = case_add(list, "family", case_family, "family-h%u", i == 0 ? 16u : 128u);
@@ -464,6 +468,7 @@ static void add_nope(shape_list *list, bool full)
             s->out_layout = (layout)((i + 1) % 3);
             s->lse = (int32_t)((i + 2) % 3);
             s->max_units = i == 5 ? 7 : 0;
+            s->max_kv = dtype == HOPMLA_DTYPE_FP16 ? 131072 : 0;
         }
     }
     static const uint32_t lengths[] = { 0, 1, 63, 64, 65, 513, 4097, 16500 };
@@ -500,6 +505,7 @@ static void add_nope(shape_list *list, bool full)
             s->batch = 6;
             s->q[0] = 1 + i;
             s->rounds = full ? 200 : 25;
+            s->max_kv = dtype == HOPMLA_DTYPE_FP16 ? 131072 : 0;
         }
         for (unsigned i = 0; i < 4; ++i) {
             s = nope_add(list, case_append, dtype, 16, "append-%s%s", i < 2 ? "own" : "fp32",
