@@ -27,8 +27,7 @@ __device__ __forceinline__ bool has_pages(const ClusterShared &shared, const Par
 /** Parts that will come: none where the request has no tokens, or no rows in the tile. */
 __device__ __forceinline__ int arriving_parts(const ClusterShared &shared, const Params &params)
 {
-    const Segment &request = shared.work.head[0];
-    return first_row(shared.work.start) < request.q_len * params.shape.heads ? request.part : 0;
+    return first_row(shared.work.start) < shared.work.start.early_rows ? shared.work.head[0].part : 0;
 }
 
 /** Tells the barriers how much will come. One thread. */
