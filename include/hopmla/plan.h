@@ -55,7 +55,8 @@ typedef struct hopmla_plan_options {
     uint32_t heads;           /**< query heads of this rank, 1 … 256 */
     uint64_t max_kv_tokens;   /**< tokens of a row, those appended in the step counted, 1 … 2^20 */
     int32_t lse;              /**< HOPMLA_LSE_* */
-    uint32_t max_units;       /**< streaming multiprocessors to use at most, 0: all. Ignored on CPU */
+    uint32_t max_units;       /**< streaming multiprocessors that a call computes on at most, 0: all. Calls queued
+                                   behind it may wait on others. Ignored on CPU */
     uint32_t staging_depth;   /**< updates that may be under way at one time, 1 … 64 */
     uint32_t reserved;        /**< 0 */
     void *memory;             /**< device memory for tables and workspace, 1024-byte aligned, or NULL: the library's */

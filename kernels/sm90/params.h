@@ -5,7 +5,7 @@
 /** @file
  * What host and kernels of the decode agree on: the workspace and the kernels' parameters. C11 and CUDA C++.
  *
- * A workspace, every part aligned to 256 bytes (hm_sm90_layout):
+ * A workspace, every part aligned to 256 bytes (hm_sm90_lay_out):
  *   header        hm_sm90_header, starts with the error word
  *   groups        hm_sm90_group[groups]
  *   splits        hm_sm90_split[groups]
@@ -15,8 +15,8 @@
  *   live          int32[max_batch]         requests with query rows and cached tokens, in batch order
  *   costs         int64[max_batch + 1]     cost of all live requests before this one; live and costs are read where
  *                                          requests are too many for shared memory
- *   partial_lse   float[2·groups·tiles·tile_rows]
- *   partial_out   the element type, [2·groups·tiles·tile_rows][512] */
+ *   partial_lse   float[2·groups·tiles·tile_rows], none with one group or with clusters
+ *   partial_out   the element type, [2·groups·tiles·tile_rows][512], likewise */
 
 #include <stdint.h>
 
@@ -81,12 +81,13 @@ typedef struct hm_sm90_segment {
 typedef struct hm_sm90_start {
     int32_t first; /* of `segments` */
     int32_t count;
-    int32_t early_page;  /* id of the first segment's first page; -1: not known, or an append of the step touches it */
-    int32_t early_rows;  /* (query token, head) of the first segment */
-    int32_t early_whole; /* at most half of the groups have work: the page need not be asked for in halves */
-    int32_t group;       /* whose partial results these are; with narrow tiles several records have the same */
-    int32_t rows;        /* of a tile */
-    int32_t row;         /* where the tile of the record's first CTA starts */
+    int32_t early_page; /* id of the first segment's first page; -1: not known, or an append of the step touches it */
+    int32_t early_rows; /* (query token, head) of the first segment */
+    int32_t
+        early_whole; /* the page need not be asked for in halves: at most half of the groups have work, or combine is not beside it */
+    int32_t group; /* whose partial results these are; with narrow tiles several records have the same */
+    int32_t rows;  /* of a tile */
+    int32_t row;   /* where the tile of the record's first CTA starts */
 } hm_sm90_start;
 
 /** The same with the first segments, so that a CTA needs one read to start. */

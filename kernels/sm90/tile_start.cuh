@@ -10,7 +10,8 @@
 
 constexpr int kWorkWords = sizeof(hm_sm90_group) / sizeof(int32_t);
 
-/** Lets combine be scheduled, where it need not count on all that came before being over. */
+/** Lets the next kernel be scheduled, combine or another layer's, where it need not count on all that came before being
+ * over. */
 __device__ __forceinline__ void release_early(const Params &params)
 {
     if (params.early) {
@@ -35,7 +36,7 @@ struct WorkRead {
     {
         if (!params.early) {
             grid_wait_for_predecessor();
-            grid_release_dependents(); /* not before: the combine kernel counts on it */
+            grid_release_dependents(); /* not before: the next kernel counts on it */
         }
         const hm_sm90_group *const group = params.workspace.groups + blockIdx.y;
         const int32_t *const words = reinterpret_cast<const int32_t *>(group);

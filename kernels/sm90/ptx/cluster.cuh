@@ -15,8 +15,8 @@ __device__ __forceinline__ uint32_t cluster_rank()
     return rank;
 }
 
-/** A barrier of all threads of the cluster, in two halves. What a thread wrote before, others see if it was followed by a
- * fence of the cluster's scope, like mbarrier_fence_init. */
+/** A barrier of all threads of the cluster, in two halves. The first orders nothing: mbarriers that a thread has set up
+ * before, with mbarrier_fence_init, are there for all behind the second, other writes need not be. */
 __device__ __forceinline__ void cluster_arrive()
 {
     asm volatile("barrier.cluster.arrive.relaxed.aligned;" ::: "memory");
