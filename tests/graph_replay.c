@@ -3,7 +3,7 @@
  * truncations, and releases on another thread while the step runs. Every row of every step is compared with a float64
  * reference, two steps late, so that the device always has work queued.
  *
- *     graph_replay [--backend cpu|cuda] [--steps N] [--seed S] [--heads H] [--format bf16|bf16-nope]
+ *     graph_replay [--backend cpu|cuda] [--steps N] [--seed S] [--heads H] [--format bf16|bf16-nope] [--envelope N]
  *
  * Exit status 0: all rows right; 77: the backend is not here; 1: something is wrong. */
 #include <math.h>
@@ -29,8 +29,9 @@ enum {
     LATENT = HOPMLA_LATENT_DIM
 };
 static const float SCALE = 0.0721688f;
-static uint32_t heads = 5; /* of this run: it decides which kernels do the work */
-static int rope = 1;       /* rows have a rope part; else what stands there here is for nobody */
+static uint32_t heads = 5;         /* of this run: it decides which kernels do the work … */
+static uint64_t envelope = MAX_KV; /* … like the tokens that the plan declares */
+static int rope = 1;               /* rows have a rope part; else what stands there here is for nobody */
 
 /* A live sequence and what its cache must hold. */
 struct mirror {
@@ -395,7 +396,7 @@ static void set_up(int32_t backend)
     plo.max_batch = BATCH;
     plo.max_q_tokens = Q_TOKENS;
     plo.heads = heads;
-    plo.max_kv_tokens = MAX_KV;
+    plo.max_kv_tokens = envelope;
     TRY(hopmla_plan_create(w.pool, &plo, &w.plan, &error));
     TRY(hopmla_stream_create(w.context, &w.stream, &error));
     TRY(hopmla_memory_fill(w.context, layout.base, 0xff, layout.bytes, w.stream, &error)); /* NaN everywhere */
@@ -465,6 +466,8 @@ int main(int argc, char **argv)
             steps = strtol(argv[i + 1], NULL, 10);
         } else if (!strcmp(argv[i], "--heads")) {
             heads = (uint32_t)strtoul(argv[i + 1], NULL, 10);
+        } else if (!strcmp(argv[i], "--envelope")) {
+            envelope = strtoull(argv[i + 1], NULL, 10);
         } else if (!strcmp(argv[i], "--format")) {
             rope = strcmp(argv[i + 1], "bf16-nope") != 0;
         } else if (!strcmp(argv[i], "--seed")) {
