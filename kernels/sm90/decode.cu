@@ -67,6 +67,7 @@ __device__ __forceinline__ void decode(const CacheMaps &maps, const Params &para
     SharedMemory &shared = *reinterpret_cast<SharedMemory *>(shared_bytes);
     release_early(params);
     start_cta<Rope>(shared, maps);
+    wait_for_schedule(params);
     const WorkRead read(params, true);
     if (uniform(read.start.rows) == kTileRows) {
         run_cta<Element, Rope>(shared, maps, params, read);

@@ -119,6 +119,7 @@ __device__ __forceinline__ void decode_cluster(const CacheMaps &maps, const Para
     }
     __syncwarp();
     cluster_arrive();
+    wait_for_schedule(params);
     const WorkRead read(params, threadIdx.x == kClusterLoader);
     ClusterLoader<Rope> loader{ shared, params, maps };
     if (threadIdx.x == kClusterLoader) {

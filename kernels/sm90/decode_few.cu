@@ -13,6 +13,7 @@ __device__ __forceinline__ void decode_few(const CacheMaps &maps, const Params &
     FewCommon &shared = *reinterpret_cast<FewShared<N> *>(shared_bytes);
     release_early(params);
     start_few_cta<Rope>(shared, maps);
+    wait_for_schedule(params);
     const WorkRead read(params, threadIdx.x == kFewConsumers);
     run_few_cta<Element, N, Rope, kConsumerRegisters, kLoaderRegisters>(shared, maps, params, read);
 }

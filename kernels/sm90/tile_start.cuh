@@ -27,6 +27,15 @@ template <bool Rope> __device__ __forceinline__ void prefetch_maps(const CacheMa
     }
 }
 
+/** The schedule may be read behind this: at once in a plan, in a raw call when the kernel before is over. */
+__device__ __forceinline__ void wait_for_schedule(const Params &params)
+{
+    if (!params.early) {
+        grid_wait_for_predecessor();
+        grid_release_dependents(); /* not before: the next kernel counts on it */
+    }
+}
+
 /** What a thread reads of the group's work, in one round. */
 struct WorkRead {
     hm_sm90_start start; /* of a thread that needs it */
@@ -34,10 +43,6 @@ struct WorkRead {
 
     __device__ __forceinline__ WorkRead(const Params &params, bool needs_start)
     {
-        if (!params.early) {
-            grid_wait_for_predecessor();
-            grid_release_dependents(); /* not before: the next kernel counts on it */
-        }
         const hm_sm90_group *const group = params.workspace.groups + blockIdx.y;
         const int32_t *const words = reinterpret_cast<const int32_t *>(group);
         word = load_global(words + threadIdx.x, threadIdx.x < kWorkWords);
