@@ -229,28 +229,28 @@ extern "C" __global__ void __launch_bounds__(kThreads, 1)
         return;
     }
     const int live = totals.live();
-    const Shape shape =
+    const Shape narrowed =
         narrow(params.shape, params.narrow_rows, (totals.cost - kStartCost * (int64_t)live) / kPageCost);
     __syncthreads();
     order_requests(shared, live);
     __syncthreads();
     if (warp < 2) {
         if (live <= kCachedRows) {
-            try_budgets(shared, shape, CachedLine{ shared.costs, live }, totals.cost, warp == 0);
+            try_budgets(shared, narrowed, CachedLine{ shared.costs, live }, totals.cost, warp == 0);
         } else {
-            try_budgets(shared, shape, StoredLine{ params.workspace.costs, live }, totals.cost, warp == 0);
+            try_budgets(shared, narrowed, StoredLine{ params.workspace.costs, live }, totals.cost, warp == 0);
         }
     }
     __syncthreads();
-    const CutCounts counts = choose_cuts(shared, shape.groups);
+    const CutCounts counts = choose_cuts(shared, narrowed.groups);
     __syncthreads();
-    write_groups(shared, params, shape, live, counts.busy);
+    write_groups(shared, params, narrowed, live, counts.busy);
     write_splits(shared, params, live, counts.starts);
     __syncthreads();
     /* Where most groups have nothing to do, or tiles are narrow, no more CTAs of combine work than of decode, of a grid that
      * may be twice as large: the next decode starts on the other processors. */
-    const bool busy = counts.busy * 2 > shape.groups && shape.tile_rows == params.shape.tile_rows;
-    const int ctas = busy ? params.merge_grid : shape.groups * shape.tile_stride;
+    const bool busy = counts.busy * 2 > narrowed.groups && narrowed.tile_rows == params.shape.tile_rows;
+    const int ctas = busy ? params.merge_grid : narrowed.groups * narrowed.tile_stride;
     time_ways(shared, counts.starts, ctas);
     __syncthreads();
     if (warp == 0) {

@@ -43,12 +43,12 @@ __device__ __forceinline__ int group_of(const Shared &shared, int groups, int in
     return low;
 }
 
-/** Segment `index` of all, which `busy` groups have. */
+/** Segment `index` of all, which `busy` groups have. The groups are those of `narrowed`, the records the grid's. */
 __device__ __forceinline__ void write_segment(const Shared &shared, const hm_sm90_schedule_params &params,
-                                              const Shape &shape, int count, int busy, int index)
+                                              const Shape &narrowed, int count, int busy, int index)
 {
     const Workspace &workspace = params.workspace;
-    const int group = group_of(shared, shape.groups, index), records = params.shape.tile_rows / shape.tile_rows;
+    const int group = group_of(shared, narrowed.groups, index), records = params.shape.tile_rows / narrowed.tile_rows;
     const Cut begin = shared.cuts[group], end = shared.cuts[group + 1];
     const int i = index - shared.first[group];
     const int request = request_at(shared, workspace, count, begin.live + i);
@@ -69,8 +69,8 @@ __device__ __forceinline__ void write_segment(const Shared &shared, const hm_sm9
         hm_sm90_group &own = workspace.groups[record];
         if (i == 0) {
             own.start.early_page = page;
-            own.start.early_rows = segment.q_len * shape.heads;
-            own.start.early_whole = busy * 2 <= shape.groups;
+            own.start.early_rows = segment.q_len * narrowed.heads;
+            own.start.early_whole = busy * 2 <= narrowed.groups;
         }
         if (i < HM_SM90_INLINE_SEGMENTS) {
             store_segment(&own.head[i], segment);
@@ -80,20 +80,20 @@ __device__ __forceinline__ void write_segment(const Shared &shared, const hm_sm9
 
 /** Step 4, groups and segments; the latter from the last thread on, while the first ones write splits. */
 __device__ __forceinline__ void write_groups(const Shared &shared, const hm_sm90_schedule_params &params,
-                                             const Shape &shape, int count, int busy)
+                                             const Shape &narrowed, int count, int busy)
 {
-    const int segments = shared.first[shape.groups];
+    const int segments = shared.first[narrowed.groups];
     for (int index = kThreads - 1 - threadIdx.x; index < segments; index += kThreads) {
-        write_segment(shared, params, shape, count, busy, index);
+        write_segment(shared, params, narrowed, count, busy, index);
     }
-    const int record = threadIdx.x, records = params.shape.tile_rows / shape.tile_rows, group = record / records;
+    const int record = threadIdx.x, records = params.shape.tile_rows / narrowed.tile_rows, group = record / records;
     if (record < params.shape.groups) {
         hm_sm90_group &own = params.workspace.groups[record];
-        own.start.first = group < shape.groups ? shared.first[group] : 0;
-        own.start.count = group < shape.groups ? shared.first[group + 1] - shared.first[group] : 0;
+        own.start.first = group < narrowed.groups ? shared.first[group] : 0;
+        own.start.count = group < narrowed.groups ? shared.first[group + 1] - shared.first[group] : 0;
         own.start.group = group;
-        own.start.rows = shape.tile_rows;
-        own.start.row = record % records * params.shape.tile_stride * shape.tile_rows;
+        own.start.rows = narrowed.tile_rows;
+        own.start.row = record % records * params.shape.tile_stride * narrowed.tile_rows;
     }
 }
 
