@@ -60,7 +60,7 @@ __device__ __forceinline__ void weigh_parts(ClusterShared &shared, const Params 
         shared.weights[lane] = all > 0 ? weight * reciprocal(all) : 0;
         mbarrier_arrive(shared_address(&shared.arrived));
         if (part == 0 && own.valid && params.lse) {
-            params.lse[own.token * params.lse_token_stride + own.head * params.lse_head_stride] =
+            *caller_lse(params, own.token, own.head) =
                 convert_lse(all == 0 ? -INFINITY : top + log2_fast(all), params.lse_kind);
         }
     }
@@ -75,10 +75,7 @@ __device__ __forceinline__ void merge_parts(const ClusterShared &shared, const P
     const int row = threadIdx.x / kRowThreads, thread = threadIdx.x % kRowThreads;
     const int arriving = arriving_parts(shared, params);
     const QueryRow own = merged_row(shared, params, ClusterRows(params), row);
-    uint32_t *const out =
-        reinterpret_cast<uint32_t *>(static_cast<unsigned char *>(params.out) +
-                                     (own.token * params.out_token_stride + own.head * params.out_head_stride) * 2) +
-        thread;
+    uint32_t *const out = reinterpret_cast<uint32_t *>(caller_out(params, own.token, own.head)) + thread;
     mbarrier_wait(shared_address(&shared.arrived), 0);
     float weights[Parts];
     uint32_t words[kWords][Parts];

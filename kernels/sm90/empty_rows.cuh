@@ -14,13 +14,11 @@ __device__ __forceinline__ void write_empty(const Params &params, int token, int
     if (token >= params.rows) {
         return;
     }
-    uint4 *out = reinterpret_cast<uint4 *>(static_cast<unsigned char *>(params.out) +
-                                           (token * params.out_token_stride + head * params.out_head_stride) * 2);
+    uint4 *out = reinterpret_cast<uint4 *>(caller_out(params, token, head));
     out[lane] = make_uint4(0, 0, 0, 0);
     out[lane + 32] = make_uint4(0, 0, 0, 0);
-    if (lane == 0 && params.lse) {
-        params.lse[token * params.lse_token_stride + head * params.lse_head_stride] =
-            convert_lse(-INFINITY, params.lse_kind);
+    if (lane == 0) {
+        store_caller_lse(params, token, head, -INFINITY);
     }
 }
 

@@ -40,18 +40,6 @@ struct MergeRow {
     {
         return first + slot_rows(params) * (part == 0 ? 1 : 2 * part);
     }
-    __device__ __forceinline__ unsigned char *out(const Params &params) const
-    {
-        return static_cast<unsigned char *>(params.out) +
-               (token * params.out_token_stride + head * params.out_head_stride) * 2;
-    }
-    __device__ __forceinline__ void store_lse(const Params &params, float lse_log2) const
-    {
-        if (params.lse) {
-            params.lse[token * params.lse_token_stride + head * params.lse_head_stride] =
-                convert_lse(lse_log2, params.lse_kind);
-        }
-    }
 };
 
 /** What is read of a part: an LSE, and 16 bytes of each chunk. The addresses are settled where one is made: nvcc 13.0
@@ -200,7 +188,7 @@ template <typename Element, int Rows, int Chunks, int Parts> struct WarpMerge {
                                                  const PartSum<Element, Chunks> &sum, int lane_column)
     {
         const float scale = sum.scale();
-        unsigned char *const out = row.out(params) + lane_column * 2;
+        unsigned char *const out = caller_out(params, row.token, row.head) + lane_column * 2;
 #pragma unroll
         for (int chunk = 0; chunk < Chunks; chunk++) {
             uint32_t words[4];
@@ -212,7 +200,7 @@ template <typename Element, int Rows, int Chunks, int Parts> struct WarpMerge {
             *reinterpret_cast<uint4 *>(out + chunk * 512) = make_uint4(words[0], words[1], words[2], words[3]);
         }
         if (lane_column == 0) {
-            row.store_lse(params, sum.lse());
+            store_caller_lse(params, row.token, row.head, sum.lse());
         }
     }
 };
@@ -303,7 +291,8 @@ template <typename Element, int Parts> struct CtaMerge {
     __device__ __forceinline__ static void finish(const SharedSums &shared, const Params &params, const MergeRow &row,
                                                   int log2, int column, int pair)
     {
-        uint32_t *const out = reinterpret_cast<uint32_t *>(row.out(params) + (column + pair) * 2);
+        uint32_t *const out =
+            reinterpret_cast<uint32_t *>(caller_out(params, row.token, row.head) + (column + pair) * 2);
         const int wide = log2 == 6, sums = kWarps >> wide; /* wide: two warps share a part */
         float top[kWarps], weight[kWarps];
         float2 o[kWarps];
@@ -333,7 +322,7 @@ template <typename Element, int Parts> struct CtaMerge {
         const float inverse = all > 0 ? reciprocal(all) : 0;
         *out = Element::pack(sum.x * inverse, sum.y * inverse);
         if (column == 0 && pair == 0) {
-            row.store_lse(params, all == 0 ? -INFINITY : larger + log2_fast(all));
+            store_caller_lse(params, row.token, row.head, all == 0 ? -INFINITY : larger + log2_fast(all));
         }
     }
 };

@@ -209,9 +209,8 @@ __device__ __forceinline__ void store_lse(const SoftmaxState &state, const Param
         const QueryRow query(params, segment, first_row + row);
         const float sum = state.sum[upper];
         const float lse = sum == 0 ? -INFINITY : state.reference[upper] + log2_fast(sum);
-        float *target = partial
-                            ? params.workspace.partial_lse + first + row
-                            : params.lse + query.token * params.lse_token_stride + query.head * params.lse_head_stride;
+        float *target =
+            partial ? params.workspace.partial_lse + first + row : caller_lse(params, query.token, query.head);
         if ((thread_index() & 3) == 0 && (partial || (params.lse && query.valid))) {
             *target = partial ? lse : convert_lse(lse, params.lse_kind);
         }

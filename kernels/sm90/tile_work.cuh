@@ -119,6 +119,27 @@ __device__ __forceinline__ float convert_lse(float lse_log2, int kind)
     return kind == HM_SM90_LSE_BASE2 ? lse_log2 : lse_log2 * 0.693147180559945309f;
 }
 
+/** Where a row goes in the end: 512 values of `out`. */
+__device__ __forceinline__ unsigned char *caller_out(const Params &params, int token, int head)
+{
+    return static_cast<unsigned char *>(params.out) +
+           (token * params.out_token_stride + head * params.out_head_stride) * 2;
+}
+
+/** … and its LSE, where the caller wants one. */
+__device__ __forceinline__ float *caller_lse(const Params &params, int token, int head)
+{
+    return params.lse + token * params.lse_token_stride + head * params.lse_head_stride;
+}
+
+/** Stores an LSE, in base 2, as the caller wants it, or not at all. */
+__device__ __forceinline__ void store_caller_lse(const Params &params, int token, int head, float lse_log2)
+{
+    if (params.lse) {
+        *caller_lse(params, token, head) = convert_lse(lse_log2, params.lse_kind);
+    }
+}
+
 /** A row of the partial results of a group's slot. */
 __device__ __forceinline__ int64_t partial_row(const Params &params, int group, int part, int row)
 {
@@ -138,8 +159,7 @@ __device__ __forceinline__ unsigned char *output_row(const Params &params, const
 {
     const QueryRow query(params, segment, first + row);
     unsigned char *const out =
-        partial < 0 ? static_cast<unsigned char *>(params.out) +
-                          (query.token * params.out_token_stride + query.head * params.out_head_stride) * 2
+        partial < 0 ? caller_out(params, query.token, query.head)
                     : static_cast<unsigned char *>(params.workspace.partial_out) + (partial + row) * HM_SM90_ROW_BYTES;
     return query.valid ? out : nullptr;
 }
@@ -149,9 +169,8 @@ __device__ __forceinline__ float *output_lse(const Params &params, const Segment
                                              int64_t partial)
 {
     const QueryRow query(params, segment, first + row);
-    float *const lse = partial < 0
-                           ? params.lse + query.token * params.lse_token_stride + query.head * params.lse_head_stride
-                           : params.workspace.partial_lse + partial + row;
+    float *const lse =
+        partial < 0 ? caller_lse(params, query.token, query.head) : params.workspace.partial_lse + partial + row;
     return partial >= 0 || (params.lse && query.valid) ? lse : nullptr;
 }
 
