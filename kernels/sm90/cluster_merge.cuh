@@ -19,13 +19,13 @@ __device__ __forceinline__ QueryRow merged_row(const ClusterShared &shared, cons
 }
 
 /** Whether the CTA has pages, and rows to compute. */
-__device__ __forceinline__ bool has_pages(const ClusterShared &shared, const Params &params)
+__device__ __forceinline__ bool has_pages(const ClusterShared &shared)
 {
     return shared.work.start.count > 0 && first_row(shared.work.start) < shared.work.start.early_rows;
 }
 
 /** Parts that will come: none where the request has no tokens, or no rows in the tile. */
-__device__ __forceinline__ int arriving_parts(const ClusterShared &shared, const Params &params)
+__device__ __forceinline__ int arriving_parts(const ClusterShared &shared)
 {
     return first_row(shared.work.start) < shared.work.start.early_rows ? shared.work.head[0].part : 0;
 }
@@ -33,7 +33,7 @@ __device__ __forceinline__ int arriving_parts(const ClusterShared &shared, const
 /** Tells the barriers how much will come. One thread. */
 __device__ __forceinline__ void expect_parts(ClusterShared &shared, const Params &params)
 {
-    const int rows = ClusterRows(params).count() * arriving_parts(shared, params);
+    const int rows = ClusterRows(params).count() * arriving_parts(shared);
     mbarrier_expect(shared_address(&shared.lse_arrived), rows * (int)sizeof(float));
     mbarrier_expect(shared_address(&shared.arrived), rows * HM_SM90_ROW_BYTES);
 }
@@ -44,7 +44,7 @@ __device__ __forceinline__ void weigh_parts(ClusterShared &shared, const Params 
     const ClusterRows rows(params);
     const int lane = threadIdx.x & (kClusterRows - 1), part = lane & (rows.parts - 1);
     const QueryRow own = merged_row(shared, params, rows, lane >> rows.log2_parts);
-    const bool there = part < arriving_parts(shared, params);
+    const bool there = part < arriving_parts(shared);
     mbarrier_wait(shared_address(&shared.lse_arrived), 0);
     const float lse = there ? shared.gathered_lse[lane] : -INFINITY;
     float top = lse;
@@ -73,7 +73,7 @@ __device__ __forceinline__ void merge_parts(const ClusterShared &shared, const P
 {
     constexpr int kRows = kClusterRows / Parts, kRowThreads = kFewConsumers / kRows, kWords = kRows;
     const int row = threadIdx.x / kRowThreads, thread = threadIdx.x % kRowThreads;
-    const int arriving = arriving_parts(shared, params);
+    const int arriving = arriving_parts(shared);
     const QueryRow own = merged_row(shared, params, ClusterRows(params), row);
     uint32_t *const out = reinterpret_cast<uint32_t *>(caller_out(params, own.token, own.head)) + thread;
     mbarrier_wait(shared_address(&shared.arrived), 0);

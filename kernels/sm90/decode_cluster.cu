@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /** @file
- * The decode kernel for plans of few and short requests: the CTAs of a cluster hold a tile of 16 rows and a page or two each, and
- * merge what they computed among themselves. No other kernel follows. */
+ * The decode kernel for plans of few and short requests: the CTAs of a cluster hold a tile of 16 rows and a page or two
+ * each, and merge what they computed among themselves. No other kernel follows. */
 
 #include "cluster_merge.cuh"
 #include "empty_rows.cuh"
@@ -62,7 +62,7 @@ template <bool Rope> __device__ __forceinline__ void run_last_warp(ClusterLoader
     ClusterShared &shared = loader.shared;
     const Params &params = loader.params;
     const int lane = threadIdx.x - kClusterLoader;
-    const bool work = has_pages(shared, params);
+    const bool work = has_pages(shared);
     if (lane == 0) {
         expect_parts(shared, params);
     }
@@ -88,7 +88,7 @@ template <bool Rope> __device__ __forceinline__ void run_last_warp(ClusterLoader
 template <typename Element, bool Rope, int Pages>
 __device__ __forceinline__ void run_consumers(ClusterShared &shared, const Params &params)
 {
-    if (has_pages(shared, params)) {
+    if (has_pages(shared)) {
         const FewQuery<kClusterRows, Rope> query(params, shared.work.head[0], first_row(shared.work.start));
         if (params.early) {
             grid_wait_for_predecessor();

@@ -3,8 +3,8 @@
 #define HM_SM90_TILE_CLUSTER_CUH
 
 /** @file
- * The consumers of a CTA of a cluster: a tile of 16 rows and one page or two, in the way of the tile of few rows. Every CTA sends
- * each row of its O to the one that merges the row. */
+ * The consumers of a CTA of a cluster: a tile of 16 rows and one page or two, in the way of the tile of few rows. Every
+ * CTA sends each row of its O to the one that merges the row. */
 
 #include "ptx/cluster.cuh"
 #include "tile_cluster_shared.cuh"
