@@ -48,13 +48,11 @@ hopmla_status hm_sm90_clusters_at_once(hm_device *device, const hm_launch *launc
     const hm_cu_launch_config config = configure(launch, NULL, attributes);
     int clusters = 0;
     const hm_cu_result code = hm_cu.cuOccupancyMaxActiveClusters(&clusters, device->functions[launch->kernel], &config);
-    const hopmla_status status =
-        code == HM_CU_SUCCESS ? HOPMLA_OK : hm_driver_fail(NULL, code, "cuOccupancyMaxActiveClusters");
     *count = code == HM_CU_SUCCESS && clusters > 0 ? (uint32_t)clusters : 0;
-    /* That it does not know such clusters is an answer. */
-    return status == HOPMLA_OK || status == HOPMLA_ERROR_DRIVER
-               ? HOPMLA_OK
-               : hm_driver_fail(error, code, "cuOccupancyMaxActiveClusters");
+    if (code == HM_CU_SUCCESS || hm_driver_fail(NULL, code, "") == HOPMLA_ERROR_DRIVER) {
+        return HOPMLA_OK; /* that it does not know such clusters is an answer too */
+    }
+    return hm_driver_fail(error, code, "cuOccupancyMaxActiveClusters");
 }
 
 hopmla_status hm_sm90_launch(hm_device *device, const hm_launch *launch, void **parameters, hopmla_stream stream,

@@ -2,6 +2,7 @@
 
 #include "kernels/sm90/launch.h"
 #include "kernels/sm90/shape.h"
+#include "lib/sequence.h"
 
 #define KERNELS(name)                                                                                                  \
     {                                                                                                                  \
@@ -22,16 +23,11 @@ static const hm_sm90_tile cluster_tiles[HM_SM90_CLUSTER_PAGES] = {
     { HM_SM90_NARROW_ROWS, HM_SM90_CLUSTER_THREADS, HM_SM90_CLUSTER_SHARED, KERNELS(cluster2_) },
 };
 
-static int32_t pages_of_tokens(int32_t tokens)
-{
-    return (tokens + HOPMLA_PAGE_TOKENS - 1) / HOPMLA_PAGE_TOKENS;
-}
-
 const hm_sm90_tile *hm_sm90_tile_of(const hm_sm90_shape *shape)
 {
     const hm_sm90_tile *tile = tiles;
     if (shape->parts > 0) {
-        return &cluster_tiles[(pages_of_tokens(shape->max_kv) - 1) / shape->parts];
+        return &cluster_tiles[(hm_pages_for((uint64_t)shape->max_kv) - 1) / (uint32_t)shape->parts];
     }
     while (tile->rows != (uint32_t)shape->tile_rows) {
         tile++;
@@ -74,14 +70,9 @@ static uint32_t units_of(const hm_device *device, const hm_envelope *envelope)
     return envelope->max_units > 0 ? smaller(units, envelope->max_units) : units;
 }
 
-static int32_t pages_of_request(const hm_envelope *envelope)
-{
-    return pages_of_tokens((int32_t)envelope->max_kv_tokens);
-}
-
 static uint64_t pages_of(const hm_envelope *envelope)
 {
-    return (uint64_t)pages_of_request(envelope) * envelope->max_batch;
+    return (uint64_t)hm_pages_for(envelope->max_kv_tokens) * envelope->max_batch;
 }
 
 static uint64_t rows_of(const hm_envelope *envelope)
@@ -94,17 +85,16 @@ static uint64_t tiles_of(const hm_envelope *envelope, uint32_t tile_rows)
     return (rows_of(envelope) + tile_rows - 1) / tile_rows;
 }
 
-/** CTAs of a cluster with so many pages a CTA at most for each tile of each request, where they take no more than
- * numerator/denominator of the clusters that the device holds at one time; else 0. */
-static uint32_t parts_with(const hm_device *device, const hm_envelope *envelope, int32_t pages, uint32_t numerator,
-                           uint32_t denominator)
+/** CTAs of a cluster with so many pages a CTA at most for each tile of each request, where they take no more than so many
+ * thirds of the clusters that the device holds at one time; else 0. */
+static uint32_t parts_with(const hm_device *device, const hm_envelope *envelope, uint32_t pages, uint32_t thirds)
 {
     const uint64_t clusters = tiles_of(envelope, HM_SM90_NARROW_ROWS) * envelope->max_batch;
     uint32_t i = 0;
-    while (i < HM_SM90_CLUSTER_SIZES && (int32_t)cluster_size(i) * pages < pages_of_request(envelope)) {
+    while (i < HM_SM90_CLUSTER_SIZES && cluster_size(i) * pages < hm_pages_for(envelope->max_kv_tokens)) {
         i++;
     }
-    const int fits = i < HM_SM90_CLUSTER_SIZES && clusters * denominator <= (uint64_t)device->clusters[i] * numerator &&
+    const int fits = i < HM_SM90_CLUSTER_SIZES && clusters * 3 <= (uint64_t)device->clusters[i] * thirds &&
                      clusters * cluster_size(i) <= units_of(device, envelope);
     return fits ? cluster_size(i) : 0;
 }
@@ -118,11 +108,11 @@ static uint32_t parts_of(const hm_device *device, const hm_envelope *envelope)
     if (device->forced_rows) {
         return 0;
     }
-    for (int32_t pages = 1; pages <= HM_SM90_CLUSTER_PAGES && parts == 0; pages++) {
-        parts = parts_with(device, envelope, pages, 2, 3);
+    for (uint32_t pages = 1; pages <= HM_SM90_CLUSTER_PAGES && parts == 0; pages++) {
+        parts = parts_with(device, envelope, pages, 2);
     }
-    if (parts == 0 && pages_of_request(envelope) > 1) {
-        parts = parts_with(device, envelope, HM_SM90_CLUSTER_PAGES, 1, 1);
+    if (parts == 0 && hm_pages_for(envelope->max_kv_tokens) > 1) {
+        parts = parts_with(device, envelope, HM_SM90_CLUSTER_PAGES, 3);
     }
     return parts;
 }
