@@ -89,6 +89,8 @@ uint32_t shape_values(const shape *s);
 
 /** Every case of the suite, in order. */
 void cases_list(shape_list *list, uint64_t seed, bool full);
+/** Those of them whose rows are few and short. */
+void cases_short(shape_list *list, bool full);
 
 /** Random cached rows, once as bits and once as values. */
 typedef struct bank {
